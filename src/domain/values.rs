@@ -1,0 +1,340 @@
+//! Values that are valid by construction: whoever holds one need not check it again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::PartialSchema;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+
+/// The longest `content` of a message, in characters (Unicode scalar values).
+pub const CONTENT_CHARS: usize = 8_000;
+/// The longest name of a person, company or campaign, in characters.
+pub const NAME_CHARS: usize = 200;
+/// The longest `logo_url`, in bytes: what every browser and proxy takes.
+pub const URL_BYTES: usize = 2_048;
+/// The longest file name, in bytes: what common file systems take.
+pub const FILE_NAME_BYTES: usize = 255;
+/// The largest integer on the wire: 2^53 − 1, the largest that JavaScript holds exactly (RFC 8259 §6).
+pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+
+/// Why a value was refused: a sentence for the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+fn invalid<T>(why: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid(why.into()))
+}
+
+/// U+0000 is refused on every database, since PostgreSQL cannot hold it.
+fn no_nul(text: &str) -> Result<(), Invalid> {
+    if text.contains('\0') { invalid("must not contain U+0000") } else { Ok(()) }
+}
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident($check:path) $(min $min:literal)? $(max $max:expr)?;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                no_nul(&text)?;
+                $check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    $(.min_length(Some($min)))?
+                    $(.max_length(Some($max)))?
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    )+};
+}
+
+texts! {
+    /// The text of a message: at most [`CONTENT_CHARS`] characters, maybe none.
+    Content(check_content) max CONTENT_CHARS;
+    /// The name of a person, company or campaign: 1 to [`NAME_CHARS`] characters.
+    Name(check_name) min 1 max NAME_CHARS;
+    /// Where a picture is: empty, or an absolute `http` or `https` URL.
+    LogoUrl(check_logo) max URL_BYTES;
+    /// A file's name as its sender gave it: 1 to [`FILE_NAME_BYTES`] bytes, one path segment, no control characters.
+    FileName(check_file_name) min 1 max FILE_NAME_BYTES;
+}
+
+fn check_content(text: &str) -> Result<(), Invalid> {
+    // Most texts are short: their length in bytes already says they fit.
+    if text.len() > CONTENT_CHARS && text.chars().count() > CONTENT_CHARS {
+        return invalid(format!("must have at most {CONTENT_CHARS} characters"));
+    }
+    Ok(())
+}
+
+fn check_name(text: &str) -> Result<(), Invalid> {
+    match text.chars().count() {
+        1..=NAME_CHARS => Ok(()),
+        _ => invalid(format!("must have 1 to {NAME_CHARS} characters")),
+    }
+}
+
+fn check_logo(text: &str) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if text.len() > URL_BYTES {
+        return invalid(format!("must have at most {URL_BYTES} bytes"));
+    }
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        _ => invalid("must be empty or an absolute http or https URL"),
+    }
+}
+
+fn check_file_name(name: &str) -> Result<(), Invalid> {
+    if name.is_empty() || name.len() > FILE_NAME_BYTES {
+        return invalid(format!("must have 1 to {FILE_NAME_BYTES} bytes"));
+    }
+    if name.contains(['/', '\\']) || name == "." || name == ".." {
+        return invalid("must be a name, not a path");
+    }
+    // Bidirectional overrides make `gpj.exe` read as `exe.jpg` (Unicode TR 36 §2.8).
+    let deceives = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if name.contains(deceives) {
+        return invalid("must not contain control or bidirectional formatting characters");
+    }
+    Ok(())
+}
+
+impl Content {
+    /// Whether there is no text at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+macro_rules! integers {
+    ($($(#[$doc:meta])* $name:ident from $min:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "i64", into = "i64")]
+        pub struct $name(i64);
+
+        impl $name {
+            /// The integer.
+            #[must_use]
+            pub fn get(self) -> i64 {
+                self.0
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = Invalid;
+
+            fn try_from(value: i64) -> Result<Self, Invalid> {
+                if ($min..=MAX_INTEGER).contains(&value) {
+                    Ok(Self(value))
+                } else {
+                    invalid(format!("must be an integer from {} to {MAX_INTEGER}", $min))
+                }
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(value: $name) -> i64 {
+                value.0
+            }
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::Integer)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+                    .minimum(Some($min))
+                    .maximum(Some(MAX_INTEGER))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    )+};
+}
+
+integers! {
+    /// Money in cents of the deployment's one currency.
+    Payout from 0;
+    /// A message's place in its room, dense from 1; 0 stands for "before the first".
+    Number from 0;
+    /// How often a contract has changed, from 1; 0 stands for "no contract yet".
+    Version from 0;
+}
+
+impl Number {
+    /// Before the first message.
+    pub const ZERO: Self = Self(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl Version {
+    /// No contract yet.
+    pub const ZERO: Self = Self(0);
+
+    /// The version after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A moment in UTC, to the microsecond (the precision both databases keep).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+
+impl Timestamp {
+    /// A moment, cut to whole microseconds.
+    ///
+    /// # Panics
+    /// Never: a microsecond below a million is a nanosecond below a billion.
+    #[must_use]
+    pub fn new(at: OffsetDateTime) -> Self {
+        let nanos = at.microsecond() * 1_000;
+        Self(at.replace_nanosecond(nanos).expect("microseconds are below a million"))
+    }
+
+    /// From microseconds since 1970.
+    ///
+    /// # Errors
+    /// If the year is beyond what a calendar date can say.
+    pub fn from_micros(micros: i64) -> Result<Self, Invalid> {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+            .map(Self)
+            .map_err(|_| Invalid("is out of range".to_owned()))
+    }
+
+    /// Microseconds since 1970.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "years up to 9999 fit in 64 bits of microseconds")]
+    pub fn micros(self) -> i64 {
+        (self.0.unix_timestamp_nanos() / 1_000) as i64
+    }
+
+    /// Whole seconds since 1970.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+
+    /// The calendar date and time.
+    #[must_use]
+    pub fn get(self) -> OffsetDateTime {
+        self.0
+    }
+
+    /// This moment moved forward.
+    #[must_use]
+    pub fn plus(self, by: std::time::Duration) -> Self {
+        Self(self.0 + by)
+    }
+
+    /// This moment moved back.
+    #[must_use]
+    pub fn minus(self, by: std::time::Duration) -> Self {
+        Self(self.0 - by)
+    }
+}
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Timestamp {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok<T: TryFrom<String>>(text: &str) -> bool {
+        T::try_from(text.to_owned()).is_ok()
+    }
+
+    #[test]
+    fn content_counts_characters_not_bytes() {
+        assert!(ok::<Content>(&"é".repeat(CONTENT_CHARS)));
+        assert!(!ok::<Content>(&"é".repeat(CONTENT_CHARS + 1)));
+        assert!(ok::<Content>(""));
+        assert!(!ok::<Content>("a\0b"));
+    }
+
+    #[test]
+    fn file_names_are_one_harmless_segment() {
+        for good in ["brief.pdf", "Ünïcode 名.txt", "a b.txt", ".hidden"] {
+            assert!(ok::<FileName>(good), "{good}");
+        }
+        for bad in ["", ".", "..", "../x", "a/b", "a\\b", "a\r\nb", "a\u{202e}gpj.exe", &"x".repeat(300)] {
+            assert!(!ok::<FileName>(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn logos_are_absolute_web_addresses() {
+        for good in ["", "https://example.com/a.png", "http://localhost:8080/x"] {
+            assert!(ok::<LogoUrl>(good), "{good}");
+        }
+        for bad in ["a.png", "/a.png", "javascript:alert(1)", "data:text/html,x", "ftp://a/b", "https://"] {
+            assert!(!ok::<LogoUrl>(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn integers_stay_within_what_javascript_holds() {
+        assert!(Payout::try_from(0).is_ok());
+        assert!(Payout::try_from(MAX_INTEGER).is_ok());
+        assert!(Payout::try_from(-1).is_err());
+        assert!(Payout::try_from(MAX_INTEGER + 1).is_err());
+    }
+}

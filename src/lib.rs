@@ -1,0 +1,8 @@
+//! Haggle.
+pub mod attachments;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod wire;
