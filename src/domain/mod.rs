@@ -5,6 +5,7 @@
 
 mod command;
 mod contract;
+mod cursor;
 mod decide;
 mod directory;
 mod event;
@@ -16,6 +17,7 @@ mod world;
 
 pub use command::{Command, CreateRoom, Direction, DirectoryOperation, Receipt, SendMessage, UpdateLastSeen, Upload};
 pub use contract::{Change, Contract, ContractState, Guards, Side, Step};
+pub use cursor::{Cursor, Epoch};
 pub use decide::{Decision, Rules, UNATTACHED_BYTES, decide};
 pub use directory::{Campaign, Company, Profile, User};
 pub use event::{Entry, EntryKind, Event, News};

@@ -1,0 +1,12 @@
+DROP TABLE log;
+DROP TABLE participants;
+DROP TABLE contract_changes;
+DROP TABLE contracts;
+DROP TABLE messages;
+DROP TABLE uploads;
+DROP TABLE attachments;
+DROP TABLE rooms;
+DROP TABLE campaigns;
+DROP TABLE users;
+DROP TABLE companies;
+DROP TABLE meta;

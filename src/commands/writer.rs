@@ -1,0 +1,261 @@
+//! The writer: the queue in front of the one task that writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{self, Answer, Waiting};
+use super::maintenance::{self, Maintenance};
+use super::seen::SeenMap;
+use crate::clock::Clock;
+use crate::domain::{Command, Entry, Receipt, Rules, UpdateLastSeen};
+use crate::error::{Error, Result};
+use crate::store::{Conn, Store};
+
+/// The size of the commands in one transaction, in bytes: bounds how long a commit takes.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// The most last-seen updates in one transaction.
+const BATCH_SEEN: usize = 1_000;
+/// How long the writer waits before it tries to reach a lost database again.
+const RECONNECT_EVERY: Duration = Duration::from_millis(200);
+
+/// What is told of every commit, in order.
+pub type Deliver = Box<dyn Fn(Vec<Entry>) + Send>;
+
+/// What the writer needs beside the database.
+pub struct WriterSettings {
+    /// Where time comes from.
+    pub clock: Clock,
+    /// What this deployment decides for itself.
+    pub rules: Rules,
+    /// The most commands in one transaction.
+    pub batch_commands: usize,
+    /// The most commands that wait.
+    pub queue_commands: usize,
+    /// Is told of every commit.
+    pub deliver: Deliver,
+    /// Is cancelled by the writer when the disk under the database fails.
+    pub fatal: CancellationToken,
+}
+
+enum Work {
+    Command(Box<Waiting>),
+    Maintenance(Maintenance, oneshot::Sender<Result<usize>>),
+}
+
+/// Takes commands and answers when they are committed.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Work>,
+    seen: Arc<SeenMap>,
+    bell: Arc<Notify>,
+}
+
+impl Writer {
+    /// Starts the writer on a thread of its own, which ends when every [`Writer`] is gone and all work is done.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(store: Arc<Store>, settings: WriterSettings) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (queue, work) = mpsc::channel(settings.queue_commands);
+        let seen = Arc::new(SeenMap::default());
+        let bell = Arc::new(Notify::new());
+        let task = Task { store, settings, work, seen: seen.clone(), bell: bell.clone(), conn: None, next: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(task.run()))?;
+        Ok((Self { queue, seen, bell }, thread))
+    }
+
+    /// Hands in a command and waits for its commit.
+    ///
+    /// # Errors
+    /// The rules' refusal; [`Error::Unavailable`] when nothing was done, [`Error::OutcomeUnknown`] when that is not
+    /// known.
+    pub async fn submit(&self, command: Command) -> Result<Receipt> {
+        let (answer, receipt) = oneshot::channel();
+        let waiting = Box::new(Waiting { command, answer: Answer::One(answer) });
+        self.queue.try_send(Work::Command(waiting)).map_err(|_| Error::Unavailable("the queue is full".to_owned()))?;
+        receipt.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the writer stopped".to_owned())))
+    }
+
+    /// Hands in a last-seen update, which is merged with others for the same room and reader.
+    ///
+    /// # Errors
+    /// As [`Writer::submit`].
+    pub async fn last_seen(&self, update: UpdateLastSeen) -> Result<Receipt> {
+        let receipt = self.seen.put(update);
+        self.bell.notify_one();
+        receipt.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the writer stopped".to_owned())))
+    }
+
+    /// Has the writer tidy up; returns how many rows it touched.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when nothing was done.
+    pub async fn maintain(&self, what: Maintenance) -> Result<usize> {
+        let (answer, done) = oneshot::channel();
+        let gone = |_| Error::Unavailable("the writer stopped".to_owned());
+        self.queue.send(Work::Maintenance(what, answer)).await.map_err(|_| gone(()))?;
+        done.await.unwrap_or_else(|_| Err(gone(())))
+    }
+
+    /// How many commands wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Whether the writer still runs and has room.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.queue.is_closed() && self.queue.capacity() > 0
+    }
+}
+
+struct Task {
+    store: Arc<Store>,
+    settings: WriterSettings,
+    work: mpsc::Receiver<Work>,
+    seen: Arc<SeenMap>,
+    bell: Arc<Notify>,
+    conn: Option<Conn>,
+    /// Work that was taken from the queue but belongs to the next batch.
+    next: Option<Work>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        while let Some(first) = self.wait().await {
+            match first {
+                Some(Work::Maintenance(what, answer)) => {
+                    let done = self.maintain(what).await;
+                    let _ = answer.send(done);
+                }
+                Some(Work::Command(first)) => {
+                    let batch = self.gather(Some(*first));
+                    self.commit(batch).await;
+                }
+                None => {
+                    let batch = self.gather(None);
+                    self.commit(batch).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for work: `Some(None)` means that last-seen updates wait, `None` that there will be no more work.
+    async fn wait(&mut self) -> Option<Option<Work>> {
+        if let Some(next) = self.next.take() {
+            return Some(Some(next));
+        }
+        if !self.seen.is_empty() && self.work.is_empty() {
+            return Some(None);
+        }
+        tokio::select! {
+            biased;
+            work = self.work.recv() => work.map(Some),
+            () = self.bell.notified() => Some(None),
+        }
+    }
+
+    /// Takes all that waits, up to the limits. A change of the directory is a batch of its own: it is all or nothing.
+    fn gather(&mut self, first: Option<Waiting>) -> Vec<Waiting> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut alone = false;
+        if let Some(first) = first {
+            bytes += first.bytes();
+            alone = first.is_directory();
+            batch.push(first);
+        }
+        while !alone && batch.len() < self.settings.batch_commands && bytes < BATCH_BYTES {
+            match self.work.try_recv() {
+                Ok(Work::Command(waiting)) if !waiting.is_directory() => {
+                    bytes += waiting.bytes();
+                    batch.push(*waiting);
+                }
+                Ok(other) => {
+                    self.next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if !alone {
+            let seen = self.seen.take(BATCH_SEEN);
+            batch.extend(seen.into_iter().map(|(update, answers)| Waiting {
+                command: Command::UpdateLastSeen(update),
+                answer: Answer::Many(answers),
+            }));
+        }
+        batch
+    }
+
+    async fn commit(&mut self, batch: Vec<Waiting>) {
+        if batch.is_empty() {
+            return;
+        }
+        metrics::histogram!("haggle_batch_commands").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+        let Some(mut conn) = self.connect().await else {
+            for waiting in batch {
+                waiting.answer.send(|| Err(Error::Unavailable("the database is away".to_owned())));
+            }
+            return;
+        };
+        let outcome = batch::commit(&mut conn, &self.settings, batch).await;
+        match outcome {
+            batch::Outcome::Committed => self.conn = Some(conn),
+            // The next batch finds out whether the database is back.
+            batch::Outcome::ConnectionLost(unsure) => {
+                drop(conn);
+                self.settle(unsure).await;
+            }
+        }
+    }
+
+    /// Finds out what became of a batch whose COMMIT was not answered, and answers those who wait.
+    async fn settle(&mut self, unsure: Vec<batch::Unsure>) {
+        if unsure.is_empty() {
+            return;
+        }
+        let known = match self.connect().await {
+            Some(mut conn) => {
+                let known = batch::committed(&mut conn, &unsure).await.ok();
+                self.conn = Some(conn);
+                known
+            }
+            None => None,
+        };
+        for one in unsure {
+            one.answer(known.as_ref());
+        }
+        // Whatever was committed is in the log: an empty delivery has the hub look there.
+        (self.settings.deliver)(Vec::new());
+    }
+
+    async fn maintain(&mut self, what: Maintenance) -> Result<usize> {
+        let away = || Error::Unavailable("the database is away".to_owned());
+        let mut conn = self.connect().await.ok_or_else(away)?;
+        let done = maintenance::run(&mut conn, what).await;
+        if done.is_ok() {
+            self.conn = Some(conn);
+        }
+        done.map_err(|failed| failed.error.into())
+    }
+
+    async fn connect(&mut self) -> Option<Conn> {
+        if let Some(conn) = self.conn.take() {
+            return Some(conn);
+        }
+        match self.store.writer().await {
+            Ok(conn) => Some(conn),
+            Err(error) => {
+                tracing::warn!(?error, "the writer cannot reach the database");
+                tokio::time::sleep(RECONNECT_EVERY).await;
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The read side: each query is one snapshot of the database and carries the stream cursor it is consistent with.
+
+mod history;
+mod people;
+mod room;
+mod rooms;
+
+pub use history::{ContractPath, history};
+pub use room::{RoomPage, room};
+pub use rooms::{PageCursor, RoomsPage, rooms};
+
+use crate::domain::{Epoch, Refusal, Room, RoomId, StoredFile, User, UserId};
+use crate::error::Result;
+use crate::on;
+use crate::store::rows::RoomRow;
+use crate::store::schema::rooms as room_table;
+use crate::store::{Conn, directory};
+use crate::wire::ActivityState;
+
+use diesel::{OptionalExtension, QueryDsl, SelectableHelper};
+use diesel_async::RunQueryDsl;
+
+/// Messages or rooms on a page when the caller does not say: a screen or two.
+pub const PAGE_DEFAULT: usize = 50;
+/// The most messages or rooms on a page: bounds what one query reads.
+pub const PAGE_MAX: usize = 200;
+/// The most members that are listed with a room.
+pub const USERS_LISTED: usize = 20;
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A person: only their own rooms.
+    User(UserId),
+    /// The host application: any room.
+    Service,
+}
+
+/// What an answer needs beside the database: the epoch of its cursor, live statuses, links for its reader.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Which incarnation of the database this is.
+    pub epoch: &'a Epoch,
+    /// Whether somebody is there now.
+    pub status: &'a (dyn Fn(UserId) -> ActivityState + Sync),
+    /// The reader's link to a file.
+    pub link: &'a (dyn Fn(&StoredFile) -> String + Sync),
+}
+
+/// The room, if the reader may read it; to others it does not exist.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; for callers whom the directory does not let act, [`Refusal::UnknownUser`] or
+/// [`Refusal::Deactivated`].
+pub async fn readable_room(conn: &mut Conn, reader: Reader, room_id: RoomId) -> Result<(Room, Option<User>)> {
+    let user = match reader {
+        Reader::User(id) => Some(directory::active_user(conn, id).await?),
+        Reader::Service => None,
+    };
+    let row = on!(conn, |c| room_table::table.find(room_id).select(RoomRow::as_select()).first(c)).optional()?;
+    let room = row.map(Room::from).ok_or(Refusal::NotFound)?;
+    match &user {
+        Some(user) if room.side_of(user).is_none() => Err(Refusal::NotFound.into()),
+        _ => Ok((room, user)),
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading the directory.
+
+use std::collections::HashMap;
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, SelectableHelper};
+use diesel_async::RunQueryDsl;
+
+use super::Conn;
+use super::rows::{CampaignRow, CompanyRow, UserRow};
+use super::schema::{campaigns, companies, users};
+use crate::domain::{Campaign, CampaignId, Company, CompanyId, Refusal, User, UserId};
+use crate::error::Error;
+use crate::on;
+
+/// A person.
+///
+/// # Errors
+/// What the database said.
+pub async fn user(conn: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
+    let row = on!(conn, |c| users::table.find(id).select(UserRow::as_select()).first(c)).optional()?;
+    Ok(row.map(User::from))
+}
+
+/// The caller, if the directory lets them act.
+///
+/// # Errors
+/// [`Refusal::UnknownUser`] or [`Refusal::Deactivated`], or what the database said.
+pub async fn active_user(conn: &mut Conn, id: UserId) -> Result<User, Error> {
+    match user(conn, id).await? {
+        None => Err(Refusal::UnknownUser.into()),
+        Some(user) if !user.active => Err(Refusal::Deactivated.into()),
+        Some(user) => Ok(user),
+    }
+}
+
+/// Those of these people that there are.
+///
+/// # Errors
+/// What the database said.
+pub async fn users(conn: &mut Conn, ids: &[UserId]) -> QueryResult<HashMap<UserId, User>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<UserRow> =
+        on!(conn, |c| users::table.filter(users::id.eq_any(ids)).select(UserRow::as_select()).load(c))?;
+    Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+}
+
+/// A company.
+///
+/// # Errors
+/// What the database said.
+pub async fn company(conn: &mut Conn, id: CompanyId) -> QueryResult<Option<Company>> {
+    let row = on!(conn, |c| companies::table.find(id).select(CompanyRow::as_select()).first(c)).optional()?;
+    Ok(row.map(Company::from))
+}
+
+/// Those of these companies that there are.
+///
+/// # Errors
+/// What the database said.
+pub async fn companies(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Company>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<CompanyRow> =
+        on!(conn, |c| companies::table.filter(companies::id.eq_any(ids)).select(CompanyRow::as_select()).load(c))?;
+    Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+}
+
+/// A campaign.
+///
+/// # Errors
+/// What the database said.
+pub async fn campaign(conn: &mut Conn, id: CampaignId) -> QueryResult<Option<Campaign>> {
+    let row = on!(conn, |c| campaigns::table.find(id).select(CampaignRow::as_select()).first(c)).optional()?;
+    Ok(row.map(Campaign::from))
+}
+
+/// Those of these campaigns that there are.
+///
+/// # Errors
+/// What the database said.
+pub async fn campaigns(conn: &mut Conn, ids: &[CampaignId]) -> QueryResult<HashMap<CampaignId, Campaign>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<CampaignRow> =
+        on!(conn, |c| campaigns::table.filter(campaigns::id.eq_any(ids)).select(CampaignRow::as_select()).load(c))?;
+    Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+}
+
+/// The active employees of these companies, by id.
+///
+/// # Errors
+/// What the database said.
+pub async fn employees(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<UserRow> = on!(conn, |c| users::table
+        .filter(users::company_id.eq_any(ids))
+        .filter(users::active.eq(true))
+        .order(users::id)
+        .select(UserRow::as_select())
+        .load(c))?;
+    let mut of: HashMap<CompanyId, Vec<User>> = HashMap::new();
+    for user in rows.into_iter().map(User::from) {
+        if let Some(company) = user.company_id {
+            of.entry(company).or_default().push(user);
+        }
+    }
+    Ok(of)
+}

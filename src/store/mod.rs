@@ -1,0 +1,19 @@
+//! Where the truth is kept: SQLite or PostgreSQL, behind one connection type and one text per query.
+//!
+//! Everything outside this folder writes queries against [`schema`] and runs them with [`on!`](crate::on) on a
+//! [`Conn`]; which database answers is nobody else's business. Column types that the two spell differently are in
+//! [`types`]; table rows and their translation into the domain's values in [`rows`].
+
+pub mod bulk;
+pub mod conn;
+pub mod directory;
+pub mod log;
+pub mod meta;
+mod open;
+pub mod rows;
+pub mod schema;
+mod sqlite;
+pub mod types;
+
+pub use conn::{Conn, DbError};
+pub use open::{OpenError, Store};
