@@ -1,0 +1,88 @@
+//! The feed: brings committed entries to the hub in unbroken order.
+//!
+//! The database is the stream; what the writer hands over after a commit is only a shortcut for reading it. Whatever
+//! is lost, late or doubled on the way costs latency, never an entry: the hub takes entries only in order, and what
+//! is missing is read from the log (promises 4 and 7).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::{Hub, TICK};
+use crate::domain::Entry;
+use crate::error::Result;
+use crate::store::log::{self, Audience};
+use crate::store::Store;
+
+/// Commits that may wait for the hub; more are dropped here and read from the log instead.
+const WAITING_COMMITS: usize = 256;
+/// Entries that are read from the log at once.
+const ENTRIES_AT_ONCE: usize = 1_000;
+/// How often the head of the log is looked at, whatever else happens: commits of other nodes, hand-overs that failed.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Where the writer hands over what it has committed.
+#[derive(Clone)]
+pub struct Feed {
+    commits: mpsc::Sender<Vec<Entry>>,
+}
+
+impl Feed {
+    /// Starts the task that feeds `hub` until `stop`.
+    #[must_use]
+    pub fn start(hub: Arc<Hub>, store: Arc<Store>, stop: CancellationToken) -> Self {
+        let (commits, waiting) = mpsc::channel(WAITING_COMMITS);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tick(hub.clone())));
+        tokio::spawn(stop.run_until_cancelled_owned(run(hub, store, waiting)));
+        Self { commits }
+    }
+
+    /// Hands over the entries of one commit; none mean "look into the log".
+    pub fn offer(&self, entries: Vec<Entry>) {
+        if self.commits.try_send(entries).is_err() {
+            metrics::counter!("haggle_feed_overflows_total").increment(1);
+        }
+    }
+}
+
+/// Time passes for the hub also while the database is away.
+async fn tick(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.tick();
+    }
+}
+
+async fn run(hub: Arc<Hub>, store: Arc<Store>, mut waiting: mpsc::Receiver<Vec<Entry>>) {
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        let followed_on = tokio::select! {
+            commit = waiting.recv() => match commit {
+                Some(entries) => !entries.is_empty() && hub.deliver(entries),
+                None => return,
+            },
+            _ = sweep.tick() => false,
+        };
+        if !followed_on && let Err(error) = read_log(&hub, &store).await {
+            tracing::warn!(?error, "the hub cannot read the log; it will try again");
+        }
+    }
+}
+
+/// Brings the hub to the head of the log.
+async fn read_log(hub: &Hub, store: &Store) -> Result<()> {
+    loop {
+        let mut conn = store.reader().await?;
+        let after = hub.position();
+        let entries = log::entries(&mut conn, Audience::Everything, after, i64::MAX, ENTRIES_AT_ONCE).await?;
+        let more = entries.len() == ENTRIES_AT_ONCE;
+        hub.deliver(entries);
+        if !more {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The hub: who is connected, and what they are told.
+//!
+//! Durable entries come in unbroken position order ([`Hub::deliver`]) and go to the creator and the company of their
+//! room; each is encoded once. Presence and typing live here too, as leases in memory. Everything happens in turns
+//! under one lock; frames are queued in the turn and written when it is over, all of a stream's in one write.
+
+mod access;
+mod presence;
+mod ring;
+mod state;
+mod streams;
+mod typing;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use ring::{Delivery, Listener};
+pub use streams::{CatchUp, Registration, TooManyStreams};
+pub use typing::TYPING_LEASE;
+
+use self::state::State;
+use super::frame::{encode_entry, frame};
+use super::outbox::{Frame, Outbox, Pushed};
+use crate::attachments::{Links, Reader};
+use crate::clock::Clock;
+use crate::domain::{CompanyId, ConnectionId, Entry, EntryKind, Epoch, News, RoomId, StoredFile, Timestamp, UserId};
+use crate::wire::{ActivityState, GoodbyeReason, StreamEvent};
+
+/// How often a stream says `heartbeat`: what proxies with a 30 s or 60 s idle limit need, twice over.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What the hub needs to know of this deployment.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// The most streams of one user.
+    pub max_streams_per_user: usize,
+    /// How long a stream lives, ± 20 %.
+    pub stream_life: Duration,
+}
+
+/// See the module.
+pub struct Hub {
+    state: Mutex<State>,
+    /// Which incarnation of the database this is.
+    pub epoch: Epoch,
+    clock: Clock,
+    links: Links,
+    settings: HubSettings,
+}
+
+impl Hub {
+    /// A hub that has taken in everything up to `position`.
+    #[must_use]
+    pub fn new(epoch: Epoch, position: i64, clock: Clock, links: Links, settings: HubSettings) -> Self {
+        Self { state: Mutex::new(State::new(position)), epoch, clock, links, settings }
+    }
+
+    /// The last position that was taken in.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.lock().position
+    }
+
+    /// Whether somebody is there now.
+    #[must_use]
+    pub fn status(&self, user: UserId) -> ActivityState {
+        status(&self.lock(), user)
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.lock().streams.len()
+    }
+
+    /// Takes in entries that follow on from [`Hub::position`] and tells whom they concern.
+    ///
+    /// Entries that were taken in before are passed over. Says whether the rest followed on: if not, what lies
+    /// between must be read from the log first.
+    pub fn deliver(&self, entries: Vec<Entry>) -> bool {
+        self.turn(|turn| {
+            for entry in entries {
+                if entry.position > turn.state.position + 1 {
+                    return false;
+                }
+                if entry.position == turn.state.position + 1 {
+                    turn.take_in(entry);
+                }
+            }
+            true
+        })
+    }
+
+    /// Whether the page behind a stream is in view; a hint, so a wrong owner is ignored.
+    pub fn set_viewing(&self, connection: ConnectionId, user: UserId, viewing: bool) {
+        self.turn(|turn| {
+            if let Some(stream) = turn.state.streams.get_mut(&connection).filter(|stream| stream.user == Some(user)) {
+                stream.viewing = viewing;
+                turn.refresh(user);
+            }
+        });
+    }
+
+    /// Somebody types, or stops typing, in a room of theirs.
+    pub fn set_typing(&self, room: RoomId, members: (UserId, CompanyId), user: UserId, typing: bool) {
+        self.turn(|turn| turn.set_typing(room, members, user, typing));
+    }
+
+    /// Does what has become due: heartbeats, ends of streams, people who are gone, leases that have run out.
+    pub fn tick(&self) {
+        self.turn(|turn| {
+            turn.expire_typing();
+            turn.settle();
+            turn.serve_due();
+        });
+    }
+
+    /// Ends every stream.
+    pub fn close_all(&self, reason: GoodbyeReason) {
+        self.turn(|turn| {
+            let all: Vec<ConnectionId> = turn.state.streams.keys().copied().collect();
+            for id in all {
+                turn.end(id, reason);
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One turn: work under the lock, then write what it queued.
+    fn turn<T>(&self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+        let (value, dirty) = {
+            let mut state = self.lock();
+            let mut turn = Turn { state: &mut state, hub: self, now: self.clock.now() };
+            let value = work(&mut turn);
+            (value, std::mem::take(&mut state.dirty))
+        };
+        for outbox in dirty {
+            outbox.flush();
+        }
+        value
+    }
+}
+
+fn status(state: &State, user: UserId) -> ActivityState {
+    state.people.get(&user).and_then(|person| person.state).unwrap_or(ActivityState::Offline)
+}
+
+/// The hub during one turn: its state, and the moment.
+struct Turn<'a> {
+    state: &'a mut State,
+    hub: &'a Hub,
+    now: Timestamp,
+}
+
+impl Turn<'_> {
+    /// Takes in the next entry.
+    fn take_in(&mut self, entry: Entry) {
+        self.state.position = entry.position;
+        let delivery = self.state.ring.push(entry);
+        match &delivery.entry.kind {
+            EntryKind::Told { room_id, creator_id, company_id, news } => {
+                self.prepare(*room_id, *creator_id, *company_id, news);
+                self.tell(&delivery, *creator_id, *company_id);
+            }
+            EntryKind::Access { user_id, company_id, active } => {
+                self.change_access(*user_id, *company_id, *active, delivery.entry.position);
+            }
+            EntryKind::Directory => {}
+        }
+    }
+
+    /// What an entry means for presence and typing: a new room brings people together, a message ends typing.
+    fn prepare(&mut self, room: RoomId, creator: UserId, company: CompanyId, news: &News) {
+        match news {
+            News::RoomCreated { message, .. } => {
+                self.bring_together(creator, company);
+                self.end_typing(room, message.from_user);
+            }
+            News::NewMessage { message, .. } => self.end_typing(room, message.from_user),
+            News::NewLastView { .. } => {}
+        }
+    }
+
+    fn tell(&mut self, delivery: &Delivery, creator: UserId, company: CompanyId) {
+        let services = self.state.services.iter().copied().filter(|id| {
+            self.state.streams.get(id).is_some_and(|stream| stream.live_from.is_some())
+        });
+        let streams: Vec<ConnectionId> =
+            self.state.room_streams(creator, company).map(|(_, stream)| stream).chain(services).collect();
+        for id in streams {
+            let heard = self.state.streams.get(&id).and_then(|stream| stream.live_from);
+            if heard.is_some_and(|heard| delivery.entry.position <= heard) {
+                continue;
+            }
+            if let Some(frame) = self.frame_for(delivery, id) {
+                self.push(id, frame);
+            }
+        }
+    }
+
+    /// The frame of an entry for the listener of one stream.
+    fn frame_for(&self, delivery: &Delivery, id: ConnectionId) -> Option<Frame> {
+        let encode = || encode_entry(&delivery.entry, &self.hub.epoch, |user| status(self.state, user));
+        let encoded = delivery.encoded.get_or_init(encode).as_ref()?;
+        let user = self.state.streams.get(&id)?.user;
+        Some(encoded.frame(|file| self.hub.link(file, user)))
+    }
+
+    /// Queues a frame. A stream whose token has expired is ended instead; one whose queue is full is cut by it.
+    fn push(&mut self, id: ConnectionId, frame: Frame) {
+        let Some(stream) = self.state.streams.get(&id) else { return };
+        if stream.expires_at <= self.now {
+            self.end(id, GoodbyeReason::TokenExpired);
+            return;
+        }
+        let outbox = stream.outbox.clone();
+        match outbox.push(frame) {
+            Pushed::Ok { dirty: true } => self.state.dirty.push(outbox),
+            Pushed::Ok { dirty: false } => {}
+            Pushed::Full | Pushed::Closed => self.detach(id),
+        }
+    }
+
+    /// Ends a stream, saying why.
+    fn end(&mut self, id: ConnectionId, reason: GoodbyeReason) {
+        if let Some(stream) = self.state.streams.get(&id) {
+            let outbox: Arc<Outbox> = stream.outbox.clone();
+            outbox.close_with(frame(&StreamEvent::Goodbye { reason }, None));
+            self.detach(id);
+        }
+    }
+}
+
+impl Hub {
+    /// A reader's link to a file.
+    #[must_use]
+    pub fn link(&self, file: &StoredFile, user: Option<UserId>) -> String {
+        self.links.link(file, user.map_or(Reader::Service, Reader::User))
+    }
+}

@@ -1,0 +1,152 @@
+//! Presence: online, away, offline, and who is told.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::Turn;
+use super::typing::{Lease, TYPING_LEASE};
+use crate::domain::{CompanyId, ConnectionId, RoomId, UserId};
+use crate::events::frame::frame;
+use crate::wire::{ActivityState, StreamEvent};
+
+/// How long somebody without a stream still counts as there: a reload, or a change of network.
+const GRACE: Duration = Duration::from_secs(15);
+/// The least time between two `activity_change` about one user.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
+
+impl Turn<'_> {
+    /// Looks at somebody's streams anew and tells others if that changes anything.
+    pub(super) fn refresh(&mut self, user: UserId) {
+        let Some(person) = self.state.people.get(&user) else { return };
+        let observed = self.state.observed(person);
+        let now = self.now;
+        let Some(person) = self.state.people.get_mut(&user) else { return };
+        if observed == ActivityState::Offline {
+            // Until the grace is over they are what they were.
+            person.gone_at.get_or_insert(now.plus(GRACE));
+        } else {
+            person.gone_at = None;
+            person.state = Some(observed);
+        }
+        self.state.unsettled.insert(user);
+        self.settle_one(user);
+    }
+
+    /// Tells of those whose state others do not know yet, and lets go of those who are gone.
+    pub(super) fn settle(&mut self) {
+        let unsettled: Vec<UserId> = self.state.unsettled.iter().copied().collect();
+        for user in unsettled {
+            self.settle_one(user);
+        }
+    }
+
+    fn settle_one(&mut self, user: UserId) {
+        let now = self.now;
+        let Some(person) = self.state.people.get_mut(&user) else {
+            self.state.unsettled.remove(&user);
+            return;
+        };
+        let gone = person.gone_at.is_some_and(|gone_at| gone_at <= now);
+        if gone {
+            person.state = Some(ActivityState::Offline);
+        }
+        let news = person.state != person.announced.or(Some(ActivityState::Offline));
+        let soon = person.announced_at.is_some_and(|at| now < at.plus(ANNOUNCE_EVERY));
+        if news && soon {
+            return;
+        }
+        if news {
+            self.announce(user);
+        }
+        if gone {
+            self.forget(user);
+        } else if self.state.people.get(&user).is_some_and(|person| person.gone_at.is_none()) {
+            self.state.unsettled.remove(&user);
+        }
+    }
+
+    /// Tells everyone who shares a room with somebody what they are now.
+    pub(super) fn announce(&mut self, user: UserId) {
+        let now = self.now;
+        let Some(person) = self.state.people.get_mut(&user) else { return };
+        let Some(state) = person.state else { return };
+        person.announced = Some(state);
+        person.announced_at = Some(now);
+        let frame = frame(&StreamEvent::ActivityChange { user_id: user, activity_state: state }, None);
+        let circle = self.state.circle(user);
+        for id in self.streams_of(&circle) {
+            self.push(id, frame.clone());
+        }
+    }
+
+    /// Lets go of somebody.
+    pub(super) fn forget(&mut self, user: UserId) {
+        self.state.unplace(user);
+        self.state.people.remove(&user);
+        self.state.unsettled.remove(&user);
+    }
+
+    fn streams_of(&self, users: &HashSet<UserId>) -> Vec<ConnectionId> {
+        users.iter().flat_map(|user| self.state.live_streams(*user)).collect()
+    }
+
+    /// A room now connects a creator and a company.
+    pub(super) fn bring_together(&mut self, creator: UserId, company: CompanyId) {
+        if let Some(person) = self.state.people.get_mut(&creator) {
+            person.creator_of.insert(company);
+            self.state.creators.entry(company).or_default().insert(creator);
+        }
+    }
+
+    /// Who is there and typing, for somebody who has just come.
+    pub(super) fn presence(&self, user: UserId) -> StreamEvent {
+        let mut circle: Vec<UserId> = self.state.circle(user).into_iter().collect();
+        circle.sort_unstable();
+        let are = |state| circle.iter().copied().filter(move |id| super::status(self.state, *id) == state).collect();
+        let company = self.state.people.get(&user).and_then(|person| person.company);
+        StreamEvent::Presence {
+            online: are(ActivityState::Online),
+            away: are(ActivityState::Away),
+            typing: self.state.typing.seen_by(user, company),
+        }
+    }
+
+    pub(super) fn set_typing(&mut self, room: RoomId, members: (UserId, CompanyId), user: UserId, typing: bool) {
+        if !typing {
+            self.end_typing(room, user);
+            return;
+        }
+        let lease = Lease { until: self.now.plus(TYPING_LEASE), creator: members.0, company: members.1 };
+        if self.state.typing.hold(room, user, lease) {
+            self.tell_typing(room, lease, user, true);
+        }
+    }
+
+    pub(super) fn end_typing(&mut self, room: RoomId, user: UserId) {
+        if let Some(lease) = self.state.typing.end(room, user) {
+            self.tell_typing(room, lease, user, false);
+        }
+    }
+
+    pub(super) fn end_all_typing(&mut self, user: UserId) {
+        for (room, lease) in self.state.typing.end_all(user) {
+            self.tell_typing(room, lease, user, false);
+        }
+    }
+
+    pub(super) fn expire_typing(&mut self) {
+        for ((room, user), lease) in self.state.typing.expire(self.now) {
+            self.tell_typing(room, lease, user, false);
+        }
+    }
+
+    /// Typing is told to the room, not to the typist.
+    fn tell_typing(&mut self, room_id: RoomId, lease: Lease, user_id: UserId, currently_typing: bool) {
+        let streams = self.state.room_streams(lease.creator, lease.company);
+        let others: Vec<ConnectionId> = streams.filter(|(who, _)| *who != user_id).map(|(_, stream)| stream).collect();
+        let frame = frame(&StreamEvent::TypingChange { room_id, user_id, currently_typing }, None);
+        for id in others {
+            self.push(id, frame.clone());
+        }
+    }
+}

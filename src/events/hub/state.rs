@@ -1,0 +1,169 @@
+//! Who is connected, and who shares a room with whom: what the hub's lock guards.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::ring::Ring;
+use super::typing::Typing;
+use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
+use crate::events::outbox::Outbox;
+use crate::wire::ActivityState;
+
+/// One open event stream.
+pub struct Stream {
+    /// Who listens; none for a service.
+    pub user: Option<UserId>,
+    /// Where its frames go.
+    pub outbox: Arc<Outbox>,
+    /// Whether its page is in view.
+    pub viewing: bool,
+    /// What it has been told, or will have been when its replay ends; it is live when this is set.
+    pub live_from: Option<i64>,
+    /// Access changes up to here were known when its listener was looked up.
+    pub access_known: i64,
+    /// When its token expires.
+    pub expires_at: Timestamp,
+    /// When it is ended so that load can spread anew.
+    pub rotates_at: Timestamp,
+    /// When something is due next: a heartbeat, or its end.
+    pub due_at: Timestamp,
+}
+
+/// Somebody with streams, or whose last stream closed a moment ago.
+#[derive(Default)]
+pub struct Person {
+    /// Where they work, as far as their streams know.
+    pub company: Option<CompanyId>,
+    /// The companies they have rooms with, as a creator.
+    pub creator_of: HashSet<CompanyId>,
+    /// Their streams.
+    pub streams: Vec<ConnectionId>,
+    /// What they are now.
+    pub state: Option<ActivityState>,
+    /// What others were last told.
+    pub announced: Option<ActivityState>,
+    /// When that was.
+    pub announced_at: Option<Timestamp>,
+    /// When they count as gone, once no stream is open.
+    pub gone_at: Option<Timestamp>,
+}
+
+/// Everything behind the hub's lock.
+pub struct State {
+    /// The last position that was taken in.
+    pub position: i64,
+    /// The most recent entries.
+    pub ring: Ring,
+    /// Every open stream.
+    pub streams: HashMap<ConnectionId, Stream>,
+    /// Everybody with streams.
+    pub people: HashMap<UserId, Person>,
+    /// Connected employees by company.
+    pub employees: HashMap<CompanyId, HashSet<UserId>>,
+    /// Connected creators by the companies they have rooms with.
+    pub creators: HashMap<CompanyId, HashSet<UserId>>,
+    /// Streams of services.
+    pub services: HashSet<ConnectionId>,
+    /// Who is typing.
+    pub typing: Typing,
+    /// What is due when.
+    pub due: BTreeSet<(Timestamp, ConnectionId)>,
+    /// People whose state others have not been told, or who may soon be gone.
+    pub unsettled: HashSet<UserId>,
+    /// Streams with frames that wait to be written, at the end of the turn.
+    pub dirty: Vec<Arc<Outbox>>,
+}
+
+impl State {
+    /// A hub that has taken in everything up to `position`.
+    pub fn new(position: i64) -> Self {
+        Self {
+            position,
+            ring: Ring::default(),
+            streams: HashMap::new(),
+            people: HashMap::new(),
+            employees: HashMap::new(),
+            creators: HashMap::new(),
+            services: HashSet::new(),
+            typing: Typing::default(),
+            due: BTreeSet::new(),
+            unsettled: HashSet::new(),
+            dirty: Vec::new(),
+        }
+    }
+
+    /// Those connected people who share a room with `user`, themself included; colleagues do.
+    pub fn circle(&self, user: UserId) -> HashSet<UserId> {
+        let mut circle = HashSet::from([user]);
+        let Some(person) = self.people.get(&user) else { return circle };
+        for company in person.company.iter() {
+            circle.extend(self.employees.get(company).into_iter().flatten());
+            circle.extend(self.creators.get(company).into_iter().flatten());
+        }
+        for company in &person.creator_of {
+            circle.extend(self.employees.get(company).into_iter().flatten());
+        }
+        circle
+    }
+
+    /// The live streams of the creator and the company of a room.
+    pub fn room_streams(&self, creator: UserId, company: CompanyId) -> impl Iterator<Item = (UserId, ConnectionId)> {
+        let people = self.employees.get(&company).into_iter().flatten().copied();
+        let people = people.filter(move |id| *id != creator).chain(std::iter::once(creator));
+        people.flat_map(|id| self.live_streams(id).map(move |stream| (id, stream)))
+    }
+
+    /// The live streams of one person.
+    pub fn live_streams(&self, user: UserId) -> impl Iterator<Item = ConnectionId> {
+        let streams = self.people.get(&user).into_iter().flat_map(|person| person.streams.iter().copied());
+        streams.filter(|id| self.streams.get(id).is_some_and(|stream| stream.live_from.is_some()))
+    }
+
+    /// Notes where somebody works and whom they have rooms with.
+    pub fn place(&mut self, user: UserId, company: Option<CompanyId>, creator_of: HashSet<CompanyId>) {
+        self.unplace(user);
+        for company in company.iter() {
+            self.employees.entry(*company).or_default().insert(user);
+        }
+        for company in &creator_of {
+            self.creators.entry(*company).or_default().insert(user);
+        }
+        let person = self.people.entry(user).or_default();
+        person.company = company;
+        person.creator_of = creator_of;
+    }
+
+    /// Forgets where somebody belongs.
+    pub fn unplace(&mut self, user: UserId) {
+        let Some(person) = self.people.get_mut(&user) else { return };
+        let company = person.company.take();
+        let creator_of = std::mem::take(&mut person.creator_of);
+        for company in company {
+            remove(&mut self.employees, company, user);
+        }
+        for company in creator_of {
+            remove(&mut self.creators, company, user);
+        }
+    }
+
+    /// What somebody's open streams make of them.
+    pub fn observed(&self, person: &Person) -> ActivityState {
+        let mut streams = person.streams.iter().filter_map(|id| self.streams.get(id)).peekable();
+        if streams.peek().is_none() {
+            ActivityState::Offline
+        } else if streams.any(|stream| stream.viewing) {
+            ActivityState::Online
+        } else {
+            ActivityState::Away
+        }
+    }
+}
+
+fn remove(of: &mut HashMap<CompanyId, HashSet<UserId>>, company: CompanyId, user: UserId) {
+    if let Some(users) = of.get_mut(&company) {
+        users.remove(&user);
+        if users.is_empty() {
+            of.remove(&company);
+        }
+    }
+}

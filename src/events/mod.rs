@@ -1,0 +1,13 @@
+//! Notifications: from a committed entry to bytes on every screen it concerns.
+//!
+//! [`Feed`] brings entries to the [`Hub`] in order, [`frame`] encodes each once, an [`outbox`] per stream queues it,
+//! and [`stream`] takes a client from its cursor to the present.
+
+pub mod feed;
+pub mod frame;
+pub mod hub;
+pub mod outbox;
+pub mod stream;
+
+pub use feed::Feed;
+pub use hub::{HEARTBEAT, Hub, HubSettings, TYPING_LEASE};
