@@ -58,6 +58,7 @@ impl World {
         match event {
             Event::RoomCreated { room } => {
                 self.pairs.insert((room.company_id, room.creator_id), room.id);
+                self.counterparties.insert((room.creator_id, room.company_id));
                 self.rooms.insert(room.id, room.clone());
             }
             Event::MessageSent { message, .. } => self.apply_message(message),
