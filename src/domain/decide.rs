@@ -77,8 +77,15 @@ fn send_message(world: &World, rules: Rules, send: &SendMessage, now: Timestamp)
     if send.from_user_id.is_some_and(|id| id != send.caller) {
         return Err(Refusal::FromUserMismatch);
     }
-    let post =
-        Post { caller: send.caller, side, key: send.key, fingerprint: send.fingerprint, draft: &send.draft, now };
+    let post = Post {
+        caller: send.caller,
+        side,
+        key: send.key,
+        fingerprint: send.fingerprint,
+        draft: &send.draft,
+        pointers: &IN_MESSAGE,
+        now,
+    };
     append(world, rules, room, &post)
 }
 
@@ -113,8 +120,15 @@ fn create_room(world: &World, rules: Rules, create: &CreateRoom, now: Timestamp)
             (company_id, to.id, Side::Company)
         }
     };
-    let post =
-        Post { caller: caller.id, side, key: create.key, fingerprint: create.fingerprint, draft: &create.draft, now };
+    let post = Post {
+        caller: caller.id,
+        side,
+        key: create.key,
+        fingerprint: create.fingerprint,
+        draft: &create.draft,
+        pointers: &IN_ROOM,
+        now,
+    };
     if let Some(room) = world.pairs.get(&(company_id, creator_id)).and_then(|id| world.rooms.get(id)) {
         return append(world, rules, room, &post);
     }
@@ -139,8 +153,30 @@ struct Post<'a> {
     key: MessageId,
     fingerprint: Fingerprint,
     draft: &'a Draft,
+    pointers: &'static Pointers,
     now: Timestamp,
 }
+
+/// Where a request names what may be unknown, as JSON Pointers into its body.
+struct Pointers {
+    attachment: &'static str,
+    switch_to: &'static str,
+    proposal: &'static str,
+}
+
+/// The body is the message.
+const IN_MESSAGE: Pointers = Pointers {
+    attachment: "/attachment_id",
+    switch_to: "/change_selected_campaign_to",
+    proposal: "/contract_change/campaign_id",
+};
+
+/// The message stands beside the direction.
+const IN_ROOM: Pointers = Pointers {
+    attachment: "/message/attachment_id",
+    switch_to: "/message/change_selected_campaign_to",
+    proposal: "/message/contract_change/campaign_id",
+};
 
 /// Appends a message to a room: text, file, campaign switch and contract change together or not at all.
 fn append(world: &World, rules: Rules, room: &Room, post: &Post<'_>) -> Result<Decision, Refusal> {
@@ -186,7 +222,7 @@ fn draft_file(world: &World, post: &Post<'_>) -> Result<Option<StoredFile>, Refu
         None => Ok(None),
         Some(DraftFile::Fresh(file)) => Ok(Some(file.clone())),
         Some(DraftFile::Uploaded(id)) => {
-            let unknown = Refusal::Unknown { what: "unknown_attachment", pointer: "/attachment_id" };
+            let unknown = Refusal::Unknown { what: "unknown_attachment", pointer: post.pointers.attachment };
             let file = world.files.get(id).filter(|file| file.owner == post.caller).ok_or(unknown)?;
             if file.room_id.is_some() { Err(Refusal::AttachmentUsed) } else { Ok(Some(file.clone())) }
         }
@@ -206,10 +242,10 @@ fn select_campaign(world: &World, room: &Room, post: &Post<'_>) -> Result<Option
         world.campaigns.get(&id).filter(|campaign| campaign.company_id == room.company_id).ok_or(unknown)
     };
     if let Some(id) = post.draft.switch_to {
-        of_company(id, "/change_selected_campaign_to")?;
+        of_company(id, post.pointers.switch_to)?;
     }
     if let Some(Step::Propose { campaign_id, .. }) = step {
-        let campaign = of_company(campaign_id, "/contract_change/campaign_id")?;
+        let campaign = of_company(campaign_id, post.pointers.proposal)?;
         if post.draft.switch_to.is_some_and(|id| id != campaign_id) {
             return Err(Refusal::CampaignMismatch);
         }

@@ -154,8 +154,8 @@ fn delete_user(world: &World, id: UserId, erase: bool) -> Result<(bool, Event), 
     let before = world.users.get(&id).ok_or(Refusal::NotFound)?;
     let mut user = User { active: false, ..before.clone() };
     if erase {
-        user.given_name = ERASED_NAME.0.to_owned();
-        user.family_name = ERASED_NAME.1.to_owned();
+        ERASED_NAME.0.clone_into(&mut user.given_name);
+        ERASED_NAME.1.clone_into(&mut user.family_name);
         user.logo_url = String::new();
     }
     Ok((false, Event::UserPut { user, joined: None, moved: before.active }))

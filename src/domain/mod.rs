@@ -12,6 +12,8 @@ mod event;
 mod ids;
 mod refusal;
 mod room;
+#[cfg(test)]
+mod tests;
 mod values;
 mod world;
 

@@ -118,8 +118,12 @@ fn check_logo(text: &str) -> Result<(), Invalid> {
     if text.len() > URL_BYTES {
         return invalid(format!("must have at most {URL_BYTES} bytes"));
     }
+    // The parser mends what it can (WHATWG URL §4.4), but a page takes `https:a.png` for a relative address.
+    let spelled_out =
+        text.split_once("://").is_some_and(|(scheme, rest)| !scheme.contains(':') && !rest.starts_with('/'));
+    let mended = text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\');
     match url::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && spelled_out && !mended => Ok(()),
         _ => invalid("must be empty or an absolute http or https URL"),
     }
 }
@@ -322,11 +326,22 @@ mod tests {
 
     #[test]
     fn logos_are_absolute_web_addresses() {
-        for good in ["", "https://example.com/a.png", "http://localhost:8080/x"] {
+        for good in ["", "https://example.com/a.png", "http://localhost:8080/x", "HTTPS://a/b?u=http://c"] {
             assert!(ok::<LogoUrl>(good), "{good}");
         }
         for bad in ["a.png", "/a.png", "javascript:alert(1)", "data:text/html,x", "ftp://a/b", "https://"] {
             assert!(!ok::<LogoUrl>(bad), "{bad}");
+        }
+        for mended in [
+            "https:a.png",
+            "https:a?://b",
+            "https:/a.png",
+            "https:///a/b",
+            "https:\\\\a\\b",
+            " https://a/b",
+            "http://a\n/b",
+        ] {
+            assert!(!ok::<LogoUrl>(mended), "{mended}");
         }
     }
 

@@ -33,7 +33,7 @@ pub struct World {
     pub files: HashMap<AttachmentId, StoredFile>,
     /// Bytes that uploaders hold in files no message holds.
     pub unattached: HashMap<UserId, i64>,
-    /// The active employees of companies for which a room may be opened.
+    /// The active employees of companies for which a room may be opened, by id.
     pub employees: HashMap<CompanyId, Vec<User>>,
     /// Pairs of a creator and a company whose rooms exist, for people who may change company.
     pub counterparties: HashSet<(UserId, CompanyId)>,
@@ -58,6 +58,7 @@ impl World {
         match event {
             Event::RoomCreated { room } => {
                 self.pairs.insert((room.company_id, room.creator_id), room.id);
+                self.counterparties.insert((room.creator_id, room.company_id));
                 self.rooms.insert(room.id, room.clone());
             }
             Event::MessageSent { message, .. } => self.apply_message(message),
@@ -70,9 +71,7 @@ impl World {
             Event::Viewed { room, user_id, seen_till } => {
                 self.seen.insert((room.id, *user_id), *seen_till);
             }
-            Event::UserPut { user, .. } => {
-                self.users.insert(user.id, user.clone());
-            }
+            Event::UserPut { user, joined, .. } => self.apply_user(user, *joined),
             Event::CompanyPut(company) => {
                 self.companies.insert(company.id, company.clone());
             }
@@ -90,6 +89,21 @@ impl World {
                     file.room_id = Some(*room_id);
                 }
             }
+        }
+    }
+
+    fn apply_user(&mut self, user: &User, joined: Option<CompanyId>) {
+        self.users.insert(user.id, user.clone());
+        for (company_id, employees) in &mut self.employees {
+            employees.retain(|employee| employee.id != user.id);
+            if user.active && user.company_id == Some(*company_id) {
+                let place = employees.partition_point(|employee| employee.id < user.id);
+                employees.insert(place, user.clone());
+            }
+        }
+        // Who joins a company starts with everything seen.
+        for room in self.rooms.values().filter(|room| Some(room.company_id) == joined) {
+            self.seen.insert((room.id, user.id), room.last_number);
         }
     }
 

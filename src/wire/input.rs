@@ -7,6 +7,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::object;
 use crate::domain::{
     AttachmentId, CampaignId, Change, CompanyId, Content, Direction, DirectoryOperation, FileName, Guards, LogoUrl,
     Name, Number, Payout, Step, UserId, Version,
@@ -20,11 +21,11 @@ pub struct MessageInput {
     #[schema(inline, example = "Shall we say 1,250?")]
     pub content: Content,
     /// A change of the contract, all-or-nothing with the message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub contract_change: Option<ContractChangeInput>,
     /// A file in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub attachment: Option<AttachmentInput>,
     /// A file uploaded before with `PUT /v1/attachments/{attachment_id}`; not beside `attachment`.
@@ -140,8 +141,10 @@ impl From<&ContractChangeInput> for Change {
 #[serde(deny_unknown_fields)]
 pub struct CreateChatRoom {
     /// The message.
+    #[serde(deserialize_with = "object::one")]
     pub message: MessageInput,
     /// Who writes to whom.
+    #[serde(deserialize_with = "object::one")]
     pub direction: CreateChatRoomDirection,
 }
 
@@ -249,6 +252,7 @@ pub struct PutCampaign {
 #[serde(deny_unknown_fields)]
 pub struct DirectoryBatch {
     /// At most 1,000.
+    #[serde(deserialize_with = "object::list")]
     #[schema(max_items = 1000)]
     pub operations: Vec<DirectoryChange>,
 }
@@ -280,7 +284,7 @@ pub enum DirectoryChange {
         /// The person's id.
         id: UserId,
         /// Replace the name by "Deleted user".
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_absent")]
         #[schema(required = false)]
         erase: bool,
     },
@@ -324,6 +328,11 @@ impl From<DirectoryChange> for DirectoryOperation {
     }
 }
 
+/// For fields with a default: null stands for it.
+fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Bytes that travel as base64 (RFC 4648 §4 or §5), with or without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base64(pub Vec<u8>);
@@ -351,7 +360,10 @@ impl<'de> Deserialize<'de> for Base64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::wire::Object;
 
     #[test]
     fn base64_comes_in_four_spellings() {
@@ -378,5 +390,47 @@ mod tests {
             let bad = serde_json::json!({"type": kind, "expected_versoin": 1});
             assert!(serde_json::from_value::<ContractChangeInput>(bad).is_err(), "{kind}");
         }
+    }
+
+    fn reads<T: serde::de::DeserializeOwned>(json: &serde_json::Value) -> bool {
+        serde_json::from_str::<T>(&json.to_string()).is_ok()
+    }
+
+    #[test]
+    fn null_means_absent() {
+        let change = json!({"type": "accepted_by_creator", "expected_version": null, "expected_payout": null});
+        assert!(reads::<ContractChangeInput>(&change));
+        assert!(reads::<MessageInput>(&json!({
+            "content": "hi", "contract_change": null, "attachment": null, "attachment_id": null,
+            "change_selected_campaign_to": null, "from_user_id": null,
+        })));
+        let id = "00000000-0000-0000-0000-000000000001";
+        assert!(reads::<DirectoryChange>(&json!({"type": "delete_user", "id": id, "erase": null})));
+        assert!(!reads::<MessageInput>(&json!({"content": null})));
+    }
+
+    #[test]
+    fn an_object_is_not_the_list_of_its_fields() {
+        let id = "00000000-0000-0000-0000-000000000001";
+        let message = json!({"content": "hi"});
+        let direction = json!({"type": "user_to_company", "company_id": id});
+        let file = json!({"name": "a", "content": "", "content_type": "b"});
+        assert!(reads::<CreateChatRoom>(&json!({"message": message, "direction": direction})));
+        assert!(reads::<MessageInput>(&json!({"content": "hi", "attachment": file})));
+        for listed in [
+            json!({"message": ["hi"], "direction": direction}),
+            json!({"message": message, "direction": ["user_to_company", id]}),
+        ] {
+            assert!(!reads::<CreateChatRoom>(&listed), "{listed}");
+        }
+        for listed in [
+            json!({"content": "hi", "attachment": ["a", "", "b"]}),
+            json!({"content": "hi", "contract_change": ["accepted_by_creator", 1]}),
+        ] {
+            assert!(!reads::<MessageInput>(&listed), "{listed}");
+        }
+        assert!(!reads::<DirectoryBatch>(&json!({"operations": [["delete_user", id]]})));
+        assert!(!reads::<Object<MessageInput>>(&json!(["hi"])));
+        assert!(reads::<Object<MessageInput>>(&json!({"content": "hi"})));
     }
 }

@@ -4,6 +4,7 @@
 //! only a live server knows: statuses and links ([`output`], [`stream`]). [`problem`] is how errors look.
 
 pub mod input;
+pub mod object;
 pub mod output;
 pub mod problem;
 pub mod stream;
@@ -13,6 +14,7 @@ pub use input::{
     CurrentlyViewingUpdate, DirectoryBatch, DirectoryChange, LastSeenInput, MessageInput, PutCampaign, PutCompany,
     PutUser,
 };
+pub use object::Object;
 pub use output::{
     ActivityState, Attachment, CampaignInfo, Company, ContractChange, ContractHistory, ContractRecord,
     CreateChatRoomResp, DetailedRoom, DirectoryUser, LastSeen, LastSeenResp, Message, MessageWithSender, Room, Rooms,
