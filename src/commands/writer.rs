@@ -43,6 +43,7 @@ pub struct WriterSettings {
 enum Work {
     Command(Box<Waiting>),
     Maintenance(Maintenance, oneshot::Sender<Result<usize>>),
+    Stop(oneshot::Sender<()>),
 }
 
 /// Takes commands and answers when they are committed.
@@ -54,18 +55,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer on a thread of its own, which ends when every [`Writer`] is gone and all work is done.
+    /// Starts the writer on a thread of its own, which ends with [`Writer::stop`], or when every [`Writer`] is gone.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(store: Arc<Store>, settings: WriterSettings) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+    pub fn start(store: Arc<Store>, settings: WriterSettings) -> std::io::Result<Self> {
         let (queue, work) = mpsc::channel(settings.queue_commands);
         let seen = Arc::new(SeenMap::default());
         let bell = Arc::new(Notify::new());
         let task = Task { store, settings, work, seen: seen.clone(), bell: bell.clone(), conn: None, next: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(task.run()))?;
-        Ok((Self { queue, seen, bell }, thread))
+        std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(task.run()))?;
+        Ok(Self { queue, seen, bell })
     }
 
     /// Hands in a command and waits for its commit.
@@ -99,6 +100,14 @@ impl Writer {
         let gone = |_| Error::Unavailable("the writer stopped".to_owned());
         self.queue.send(Work::Maintenance(what, answer)).await.map_err(|_| gone(()))?;
         done.await.unwrap_or_else(|_| Err(gone(())))
+    }
+
+    /// Finishes what waits and takes nothing more.
+    pub async fn stop(&self) {
+        let (answer, stopped) = oneshot::channel();
+        if self.queue.send(Work::Stop(answer)).await.is_ok() {
+            let _ = stopped.await;
+        }
     }
 
     /// How many commands wait.
@@ -136,6 +145,12 @@ impl Task {
                 Some(Work::Command(first)) => {
                     let batch = self.gather(Some(*first));
                     self.commit(batch).await;
+                }
+                Some(Work::Stop(answer)) => {
+                    let batch = self.gather(None);
+                    self.commit(batch).await;
+                    let _ = answer.send(());
+                    return;
                 }
                 None => {
                     let batch = self.gather(None);

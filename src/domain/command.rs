@@ -43,6 +43,8 @@ pub struct CreateRoom {
     pub key: MessageId,
     /// What makes this request the same as another.
     pub fingerprint: Fingerprint,
+    /// The sender the body names, if it does.
+    pub from_user_id: Option<UserId>,
     /// The message.
     pub draft: Draft,
 }

@@ -94,6 +94,9 @@ fn create_room(world: &World, rules: Rules, create: &CreateRoom, now: Timestamp)
     if let Some(answered) = earlier(world, create.caller, create.key, create.fingerprint)? {
         return Ok(repeat(create.key, answered));
     }
+    if create.from_user_id.is_some_and(|id| id != create.caller) {
+        return Err(Refusal::FromUserMismatch);
+    }
     let (company_id, creator_id, side) = match create.direction {
         Direction::UserToCompany { company_id } => {
             if !world.companies.contains_key(&company_id) {
@@ -110,10 +113,11 @@ fn create_room(world: &World, rules: Rules, create: &CreateRoom, now: Timestamp)
             if caller.company_id != Some(company_id) {
                 return Err(Refusal::NotYourCompany);
             }
-            let to = world.users.get(&to_user_id).filter(|user| user.active);
+            // To somebody who was deactivated no new room is opened; the one there is stays open to the company.
+            let keeps = world.pairs.contains_key(&(company_id, to_user_id));
+            let to = world.users.get(&to_user_id).filter(|user| user.active || keeps);
             let unknown = Refusal::Unknown { what: "unknown_user", pointer: "/direction/to_user_id" };
             let to = to.ok_or(unknown)?;
-            let keeps = world.pairs.contains_key(&(company_id, to.id));
             if to.company_id.is_some() && !keeps {
                 return Err(Refusal::SameSide);
             }

@@ -16,6 +16,8 @@ pub const NAME_CHARS: usize = 200;
 pub const URL_BYTES: usize = 2_048;
 /// The longest file name, in bytes: what common file systems take.
 pub const FILE_NAME_BYTES: usize = 255;
+/// The longest media type, in bytes: two names of 127 and a slash (RFC 6838 §4.2).
+pub const MEDIA_TYPE_BYTES: usize = 255;
 /// The largest integer on the wire: 2^53 − 1, the largest that JavaScript holds exactly (RFC 8259 §6).
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
@@ -94,6 +96,8 @@ texts! {
     LogoUrl(check_logo) max URL_BYTES;
     /// A file's name as its sender gave it: 1 to [`FILE_NAME_BYTES`] bytes, one path segment, no control characters.
     FileName(check_file_name) min 1 max FILE_NAME_BYTES;
+    /// The media type that a sender gives a file, maybe none: a hint of at most [`MEDIA_TYPE_BYTES`] bytes.
+    MediaType(check_media_type) max MEDIA_TYPE_BYTES;
 }
 
 fn check_content(text: &str) -> Result<(), Invalid> {
@@ -126,6 +130,13 @@ fn check_logo(text: &str) -> Result<(), Invalid> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && spelled_out && !mended => Ok(()),
         _ => invalid("must be empty or an absolute http or https URL"),
     }
+}
+
+fn check_media_type(text: &str) -> Result<(), Invalid> {
+    if text.len() > MEDIA_TYPE_BYTES {
+        return invalid(format!("must have at most {MEDIA_TYPE_BYTES} bytes"));
+    }
+    Ok(())
 }
 
 fn check_file_name(name: &str) -> Result<(), Invalid> {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::object;
 use crate::domain::{
     AttachmentId, CampaignId, Change, CompanyId, Content, Direction, DirectoryOperation, FileName, Guards, LogoUrl,
-    Name, Number, Payout, Step, UserId, Version,
+    MediaType, Name, Number, Payout, Step, UserId, Version,
 };
 
 /// A message to send.
@@ -52,9 +52,9 @@ pub struct AttachmentInput {
     /// The bytes in base64, standard or URL-safe, with or without padding; at most 8 MiB decoded.
     #[schema(value_type = String, format = Byte, content_encoding = "base64", example = "aGVsbG8=")]
     pub content: Base64,
-    /// The media type; a hint, since the server looks at the bytes.
+    /// The media type, "" if not known; a hint, since the server looks at the bytes.
     #[schema(inline, example = "text/plain")]
-    pub content_type: Name,
+    pub content_type: MediaType,
 }
 
 /// A change of the contract, with the guards that must hold for it.

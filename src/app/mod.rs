@@ -1,0 +1,181 @@
+//! The application: everything a handler may ask for, started and stopped as one.
+
+pub mod chores;
+pub mod files;
+mod run;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use self::files::{Files, StoredUpload};
+use crate::attachments::{FileStore, Links};
+use crate::auth::{Limits, SessionCookies, SigningKeys, Verifier};
+use crate::clock::Clock;
+use crate::commands::{Writer, WriterSettings};
+use crate::config::Config;
+use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
+use crate::error::{Error, Result};
+use crate::events::{Feed, Hub, HubSettings};
+use crate::queries::{Reader, readable_room};
+use crate::store::{Store, directory, log, meta};
+
+pub use run::serve;
+
+/// Why Haggle did not start: a sentence that says how to mend it.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> StartError + '_ {
+    move |error| StartError(format!("{what}: {error}"))
+}
+
+/// Everything a handler may ask for.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// Where time and ids come from.
+    pub clock: Clock,
+    /// The database.
+    pub store: Arc<Store>,
+    /// The write side.
+    pub writer: Writer,
+    /// The notifications.
+    pub hub: Arc<Hub>,
+    /// Files and their bytes.
+    pub files: Arc<Files>,
+    /// Links to files.
+    pub links: Links,
+    /// Which tokens are believed.
+    pub verifier: Verifier,
+    /// Cookies of event streams.
+    pub cookies: SessionCookies,
+    /// Requests per user.
+    pub rates: Limits,
+    /// Cancelled when the server is asked to stop: readiness fails, streams end.
+    pub stopping: CancellationToken,
+    /// Cancelled when the disk under the database fails: nothing can be promised any more.
+    pub fatal: CancellationToken,
+    /// Ends the tasks in the background.
+    background: CancellationToken,
+}
+
+impl App {
+    /// Opens the database and starts everything but the listener.
+    ///
+    /// # Errors
+    /// A sentence that says what stands in the way.
+    pub async fn start(config: Config, clock: Clock) -> std::result::Result<Arc<Self>, StartError> {
+        let (background, fatal) = (CancellationToken::new(), CancellationToken::new());
+        let store = Store::open(&config, &background).await.map_err(|error| StartError(error.0))?;
+        let store = Arc::new(store);
+        let remembered = remember(&store, &clock).await.map_err(|error| failed("database")(&error.problem().detail))?;
+        let key = config.signing_key.clone().unwrap_or(remembered.signing_key);
+        let keys = SigningKeys::new(&key, config.previous_signing_key.as_deref());
+        let links = Links::new(keys.links, config.public_url.clone(), clock.clone());
+        let settings =
+            HubSettings { max_streams_per_user: config.max_streams_per_user, stream_life: config.stream_life };
+        let hub = Arc::new(Hub::new(remembered.epoch, remembered.head, clock.clone(), links.clone(), settings));
+        let feed = Feed::start(hub.clone(), store.clone(), background.clone());
+        let writer = Writer::start(
+            store.clone(),
+            WriterSettings {
+                clock: clock.clone(),
+                rules: Rules { require_guards: config.require_guards },
+                batch_commands: config.batch_commands,
+                queue_commands: config.queue_commands,
+                deliver: Box::new(move |entries| feed.offer(entries)),
+                fatal: fatal.clone(),
+            },
+        )
+        .map_err(|error| failed("writer")(&error))?;
+        let folder = config.data_dir.join("attachments");
+        let bytes = FileStore::local(&folder).map_err(|error| failed(&folder.display().to_string())(&error))?;
+        let verifier = Verifier::new(&config.tokens, clock.clone()).await.map_err(|error| StartError(error.0))?;
+        let app = Arc::new(Self {
+            cookies: SessionCookies::new(keys.session),
+            rates: Limits::new(config.rate_per_second, config.rate_burst, clock.clone()),
+            files: Arc::new(Files::new(bytes, writer.clone(), clock.clone())),
+            stopping: CancellationToken::new(),
+            config,
+            clock,
+            store,
+            writer,
+            hub,
+            links,
+            verifier,
+            fatal,
+            background: background.clone(),
+        });
+        chores::start(&app, background);
+        Ok(app)
+    }
+
+    /// Whether `user` may act and, if a room is named, is in it.
+    ///
+    /// # Errors
+    /// [`Refusal`](crate::domain::Refusal) as a command would be refused.
+    pub async fn require_membership(&self, user: UserId, room: Option<RoomId>) -> Result<()> {
+        let mut conn = self.store.reader().await?;
+        match room {
+            Some(room) => readable_room(&mut conn, Reader::User(user), room).await.map(|_| ()),
+            None => directory::active_user(&mut conn, user).await.map(|_| ()),
+        }
+    }
+
+    /// Hands in a command that may have brought a file. From here on a client that hangs up changes nothing.
+    ///
+    /// # Errors
+    /// As [`Writer::submit`].
+    pub async fn submit(self: &Arc<Self>, command: Command, upload: Option<StoredUpload>) -> Result<Receipt> {
+        let Some(upload) = upload else { return self.writer.submit(command).await };
+        let writer = self.writer.clone();
+        let submitted = tokio::spawn(async move {
+            upload.keep_until_known();
+            let receipt = writer.submit(command).await;
+            match &receipt {
+                Ok(Receipt::Sent { repeated: false, .. }) | Err(Error::OutcomeUnknown(_)) => {}
+                Ok(_) | Err(_) => upload.discard().await,
+            }
+            receipt
+        });
+        submitted.await.unwrap_or_else(|error| Err(Error::OutcomeUnknown(error.to_string())))
+    }
+
+    /// Ends everything that [`App::start`] started, after the work that waits.
+    pub async fn stop(&self) {
+        self.writer.stop().await;
+        self.background.cancel();
+    }
+}
+
+/// What the deployment remembers from its first start on.
+struct Remembered {
+    epoch: Epoch,
+    signing_key: Vec<u8>,
+    head: i64,
+}
+
+async fn remember(store: &Store, clock: &Clock) -> Result<Remembered> {
+    let fresh_epoch = format!("{:016x}", clock.random_id().as_u128() >> 64);
+    let fresh_key = format!("{:032x}{:032x}", clock.random_id().as_u128(), clock.random_id().as_u128());
+    let mut conn = store.writer().await?;
+    let remembered = conn
+        .write(async |conn| {
+            let epoch = meta::get_or_set(conn, meta::EPOCH, &fresh_epoch).await?;
+            let key = meta::get_or_set(conn, meta::SIGNING_KEY, &fresh_key).await?;
+            Ok((epoch, key, log::head(conn).await?))
+        })
+        .await;
+    let (epoch, key, head) = remembered.map_err(|failed| Error::from(failed.error))?;
+    let epoch = epoch.parse().map_err(|_| Error::Internal("the epoch in the database cannot be read".to_owned()))?;
+    Ok(Remembered { epoch, signing_key: key.into_bytes(), head })
+}

@@ -1,0 +1,48 @@
+//! Serving until told to stop, and stopping gracefully (promise 15).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use crate::http;
+use crate::http::server::Limits;
+use crate::wire::GoodbyeReason;
+
+/// From the request to stop until what is left is cut; with the writer's work after it, less than 5 s.
+const DRAIN: Duration = Duration::from_millis(3_500);
+
+/// Serves on `listener` until `shutdown`, or until the disk under the database fails.
+///
+/// From `shutdown` on readiness fails, the listener is closed, streams hear `goodbye`, requests that run are answered,
+/// and the writer finishes what waits.
+pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) {
+    let files = http::server::raise_file_limit();
+    let limits = Limits::new(&app.config, files, DRAIN);
+    let stop = CancellationToken::new();
+    let router = http::router(app.clone());
+    let served = http::server::serve(listener, router, limits.clone(), stop.clone());
+    let metrics = serve_metrics(&app, limits, stop.clone());
+    let ending = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = app.fatal.cancelled() => {}
+        }
+        app.stopping.cancel();
+        stop.cancel();
+        app.hub.close_all(GoodbyeReason::ShuttingDown);
+    };
+    tokio::join!(served, metrics, ending);
+    app.stop().await;
+}
+
+/// `/metrics` on a listener of its own, where it needs no token.
+async fn serve_metrics(app: &Arc<App>, limits: Limits, stop: CancellationToken) {
+    let Some(address) = app.config.metrics_listen else { return };
+    match TcpListener::bind(address).await {
+        Ok(listener) => http::server::serve(listener, http::metrics_router(), limits, stop).await,
+        Err(error) => tracing::error!(%address, %error, "HAGGLE_METRICS_LISTEN"),
+    }
+}

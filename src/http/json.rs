@@ -1,0 +1,152 @@
+//! Reading JSON and query strings, and saying what is wrong with them in our own words.
+
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::{Path, Segment};
+
+use crate::error::{Error, Result};
+use crate::wire::{FieldError, Object};
+
+/// Reads a request body: a JSON object with exactly the fields of `T`.
+///
+/// # Errors
+/// [`Error::Malformed`] for what is not JSON (also nested deeper than 128, or not UTF-8), [`Error::Invalid`] for JSON
+/// with wrong values, with a pointer to the field.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(explain)?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+/// Reads a query string.
+///
+/// # Errors
+/// [`Error::Invalid`] with the parameter's name.
+pub fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T> {
+    let deserializer = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let pointer = pointer(error.path());
+        wrong(&pointer, &error.inner().to_string())
+    })
+}
+
+fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let pointer = pointer(error.path());
+    let inner = error.into_inner();
+    match inner.classify() {
+        Category::Data => wrong(&pointer, &inner.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => malformed(&inner),
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Error {
+    Error::Malformed(format!("The body is not valid JSON (line {}, column {}).", error.line(), error.column()))
+}
+
+/// A JSON Pointer (RFC 6901) to where a path leads.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", escape(key))),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// The longest name of a field that is repeated to the sender, in characters.
+const NAME_SHOWN: usize = 64;
+
+/// Says what serde means. Our own checks speak for themselves; where they stand in the text is not interesting.
+fn wrong(pointer: &str, message: &str) -> Error {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let named = |prefix: &str| {
+        let rest = message.strip_prefix(prefix)?;
+        let name: String = rest.split('`').next()?.chars().take(NAME_SHOWN).collect();
+        Some(format!("{pointer}/{}", escape(&name)))
+    };
+    let whole = |detail: &str| FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() };
+    let error = if let Some(pointer) = named("unknown field `") {
+        // serde's path ends at the unknown field's name already.
+        let pointer = dedupe(pointer);
+        FieldError { pointer, detail: "is not a field here".to_owned() }
+    } else if let Some(pointer) = named("missing field `") {
+        FieldError { pointer, detail: "is required".to_owned() }
+    } else if let Some(pointer) = named("duplicate field `") {
+        FieldError { pointer: dedupe(pointer), detail: "is there twice".to_owned() }
+    } else if let Some(pointer) = named("unknown variant `") {
+        let _ = pointer;
+        whole("is none of the values that are taken here")
+    } else if message.starts_with("invalid type") || message.starts_with("invalid value") {
+        whole("has the wrong type")
+    } else if message.starts_with("UUID parsing failed") || message.contains("UUID") {
+        whole("must be a UUID")
+    } else if message.starts_with("must ") || message.starts_with("is ") {
+        whole(message)
+    } else {
+        whole("has a value that is not taken here")
+    };
+    Error::Invalid(vec![error])
+}
+
+/// `/a/b/b` where the path and the message both name `b`.
+fn dedupe(pointer: String) -> String {
+    match pointer.rsplit_once('/') {
+        Some((before, last)) if before.rsplit('/').next() == Some(last) => before.to_owned(),
+        _ => pointer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{CreateChatRoom, MessageInput};
+
+    fn refused(body: &str) -> String {
+        match parse::<MessageInput>(body.as_bytes()).unwrap_err() {
+            Error::Invalid(errors) => format!("{} {}", errors[0].pointer, errors[0].detail),
+            Error::Malformed(why) => why,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_are_named_by_pointer() {
+        insta::assert_snapshot!(refused(r#"{"content": 5}"#), @"/content has the wrong type");
+        insta::assert_snapshot!(refused(r"{}"), @"/content is required");
+        insta::assert_snapshot!(refused(r#"{"content":"a","contnet":1}"#), @"/contnet is not a field here");
+        insta::assert_snapshot!(refused(r#"{"content":"a","content":"b"}"#), @"/content is there twice");
+        insta::assert_snapshot!(refused(r#"{"content":"a\u0000"}"#), @"/content must not contain U+0000");
+        insta::assert_snapshot!(
+            refused(r#"{"content":"","attachment":{"name":"a/b","content":"","content_type":""}}"#),
+            @"/attachment/name must be a name, not a path"
+        );
+        insta::assert_snapshot!(refused(r#"{"content":"","attachment_id":"x"}"#), @"/attachment_id must be a UUID");
+        insta::assert_snapshot!(
+            refused(r#"{"content":"","contract_change":{"type":"accepted"}}"#),
+            @"/contract_change is none of the values that are taken here"
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        let deep = "[".repeat(1_000);
+        for body in ["", "{", "nope", r#"{"content":"\ud800"}"#, r#"{"content":1e999}"#, r#"{"content":"a"} x"#, &deep] {
+            assert!(matches!(parse::<MessageInput>(body.as_bytes()), Err(Error::Malformed(_))), "{body:.40}");
+        }
+        assert!(matches!(parse::<MessageInput>(b"{\"content\":\"\xff\"}"), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn lists_are_not_objects() {
+        assert!(parse::<MessageInput>(br#"["a"]"#).is_err());
+        assert!(parse::<CreateChatRoom>(b"[]").is_err());
+    }
+}
