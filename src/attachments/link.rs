@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::stand_in::Mac;
+use crate::auth::Mac;
 use crate::clock::Clock;
 use crate::domain::{AttachmentId, StoredFile, UserId};
 
@@ -89,7 +89,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::attachments::stand_in::SigningKeys;
+    use crate::auth::SigningKeys;
     use crate::domain::ObjectId;
 
     const READER: Reader = Reader::User(UserId(Uuid::from_u128(3)));

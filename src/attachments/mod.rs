@@ -12,7 +12,6 @@ mod in_flight;
 mod link;
 mod media;
 mod response;
-mod stand_in;
 mod store;
 
 pub use disposition::content_disposition;
@@ -20,7 +19,6 @@ pub use in_flight::{InFlight, Reservation};
 pub use link::{Links, Reader};
 pub use media::{is_inline, media_type, served_type};
 pub use response::serve;
-pub use stand_in::{Mac, SigningKeys};
 pub use store::{FileStore, HEAD_BYTES, ReadError, WriteError, Written};
 
 /// The largest file sent as base64 inside JSON, in decoded bytes: such a body is parsed in memory as a whole.
