@@ -8,18 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use diesel::{ExpressionMethods, QueryDsl};
-use diesel_async::RunQueryDsl;
+use diesel::{ExpressionMethods, QueryDsl, QueryResult};
 use futures_util::Stream;
 
 use crate::attachments::{FileStore, IN_FLIGHT_BYTES, InFlight, Reservation, WriteError, media_type};
 use crate::clock::Clock;
 use crate::commands::{Maintenance, Writer};
-use crate::domain::{AttachmentId, Command, FileName, ObjectId, StoredFile, Upload, UserId};
+use crate::domain::{AttachmentId, Command, FileName, ObjectId, StoredFile, Timestamp, Upload, UserId};
 use crate::error::{Error, Result};
 use crate::on;
 use crate::store::schema::uploads;
-use crate::store::Store;
+use crate::store::{Conn, Store};
 
 /// Files that no message has held for this long are deleted.
 const UNATTACHED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -109,14 +108,7 @@ impl Files {
     pub async fn sweep(&self, store: &Store) -> Result<usize> {
         let before = self.clock.now().minus(UNATTACHED_FOR);
         self.writer.maintain(Maintenance::ExpireFiles { before }).await?;
-        let objects: Vec<ObjectId> = {
-            let mut conn = store.reader().await?;
-            on!(&mut conn, |c| uploads::table
-                .filter(uploads::at.lt(before))
-                .limit(SWEPT_AT_ONCE)
-                .select(uploads::object)
-                .load(c))?
-        };
+        let objects = overdue(&mut store.reader().await?, before).await?;
         let mut deleted = Vec::new();
         for object in objects {
             match self.bytes.delete(object).await {
@@ -126,6 +118,16 @@ impl Files {
         }
         if deleted.is_empty() { Ok(0) } else { self.writer.maintain(Maintenance::ForgetUploads(deleted)).await }
     }
+}
+
+/// Objects that no attachment names and that have been under way for too long.
+async fn overdue(conn: &mut Conn, before: Timestamp) -> QueryResult<Vec<ObjectId>> {
+    use diesel_async::RunQueryDsl;
+    on!(conn, |c| uploads::table
+        .filter(uploads::at.lt(before))
+        .limit(SWEPT_AT_ONCE)
+        .select(uploads::object)
+        .load(c))
 }
 
 /// A file whose bytes are stored and whose fate is not decided.

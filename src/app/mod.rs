@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
 use crate::events::{Feed, Hub, HubSettings};
-use crate::queries::{Reader, readable_room};
+use crate::queries::{Reader, View, readable_room};
 use crate::store::{Store, directory, log, meta};
 
 pub use run::serve;
@@ -117,6 +117,16 @@ impl App {
         });
         chores::start(&app, background);
         Ok(app)
+    }
+
+    /// What a query for `reader` (a service if none) needs beside the database.
+    #[must_use]
+    pub fn view(&self, reader: Option<UserId>) -> View<'_> {
+        View {
+            epoch: &self.hub.epoch,
+            status: Box::new(|user| self.hub.status(user)),
+            link: Box::new(move |file| self.hub.link(file, reader)),
+        }
     }
 
     /// Whether `user` may act and, if a room is named, is in it.

@@ -151,10 +151,11 @@ pub struct LinkParams {
 pub async fn download_attachment(
     State(app): State<Arc<App>>,
     method: Method,
-    Path((id, _)): Path<(AttachmentId, String)>,
+    Path(path): Path<(AttachmentId, String)>,
     Query(LinkParams { u, exp, sig }): Query<LinkParams>,
     headers: HeaderMap,
 ) -> Result<Response> {
+    let id = path.0;
     let void = || Error::Forbidden("link_expired");
     let reader = match app.links.verify(id, &u, exp, &sig).ok_or_else(void)? {
         Reader::User(user) => queries::Reader::User(user),

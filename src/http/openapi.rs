@@ -21,7 +21,7 @@ use crate::wire::{FieldError, Problem, StreamEvent};
                        `code`. Ids are UUIDs, money is in cents, time is RFC 3339 in UTC. An optional field without a \
                        value is absent, never null; unknown input fields are refused.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-        contact(name = "Haggle", url = "https://github.com/haggle-chat/haggle"),
+        contact(name = "The Haggle team"),
     ),
     servers((url = "/", description = "This server")),
     tags(

@@ -13,26 +13,14 @@ use super::openapi::{MessageForm, Problems, RoomForm};
 use super::submission::Submission;
 use crate::app::App;
 use crate::domain::{
-    CampaignId, Command, CreateRoom, Number, Receipt, RoomId, SendMessage, StoredFile, UpdateLastSeen, UserId,
+    CampaignId, Command, CreateRoom, Number, Receipt, RoomId, SendMessage, UpdateLastSeen,
 };
 use crate::error::{Error, Result};
-use crate::queries::{self, ContractPath, PAGE_DEFAULT, PAGE_MAX, PageCursor, RoomPage, RoomsPage, View};
+use crate::queries::{self, ContractPath, PAGE_DEFAULT, PAGE_MAX, PageCursor, RoomPage, RoomsPage};
 use crate::wire::{
-    ActivityState, ContractHistory, CreateChatRoom, CreateChatRoomResp, CurrentlyTypingUpdate, DetailedRoom,
+    ContractHistory, CreateChatRoom, CreateChatRoomResp, CurrentlyTypingUpdate, DetailedRoom,
     LastSeenInput, LastSeenResp, MessageInput, Rooms, SendMessageResp,
 };
-
-/// What the answer to `caller`'s query needs beside the database.
-macro_rules! view {
-    ($app:expr, $user:expr) => {{
-        let (app, user): (&App, Option<UserId>) = (&$app, $user);
-        View {
-            epoch: &app.hub.epoch,
-            status: &|id: UserId| -> ActivityState { app.hub.status(id) },
-            link: &move |file: &StoredFile| app.hub.link(file, user),
-        }
-    }};
-}
 
 /// Create a chat room
 ///
@@ -217,7 +205,7 @@ pub async fn list_rooms(
     let cursor = cursor.map_err(|why| Error::field("/cursor", why.to_string()))?;
     let mut conn = app.store.reader().await?;
     let page = RoomsPage { limit, cursor };
-    let rooms = queries::rooms(&mut conn, caller.user, page, view!(app, Some(caller.user))).await?;
+    let rooms = queries::rooms(&mut conn, caller.user, page, &app.view(Some(caller.user))).await?;
     let mut headers = HeaderMap::new();
     if let Some(next) = &rooms.next
         && let Ok(link) = HeaderValue::from_str(&format!("</v1/rooms?limit={limit}&cursor={next}>; rel=\"next\""))
@@ -262,7 +250,7 @@ pub async fn query_room(
     let before = params.message_before.map(message_number).transpose()?;
     let mut conn = app.store.reader().await?;
     let page = RoomPage { quantity, before };
-    let room = queries::room(&mut conn, caller.reader(), room_id, page, view!(app, caller.user())).await?;
+    let room = queries::room(&mut conn, caller.reader(), room_id, page, &app.view(caller.user())).await?;
     Ok(axum::Json(room))
 }
 
@@ -291,6 +279,6 @@ pub async fn query_contract_history(
 ) -> Result<axum::Json<ContractHistory>> {
     let mut conn = app.store.reader().await?;
     let path = ContractPath { room_id, campaign_id };
-    let history = queries::history(&mut conn, caller.reader(), path, view!(app, caller.user())).await?;
+    let history = queries::history(&mut conn, caller.reader(), path, &app.view(caller.user())).await?;
     Ok(axum::Json(history))
 }

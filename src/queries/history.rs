@@ -30,7 +30,7 @@ pub async fn history(
     conn: &mut Conn,
     reader: Reader,
     path: ContractPath,
-    view: View<'_>,
+    view: &View<'_>,
 ) -> Result<wire::ContractHistory> {
     conn.read(async |conn| {
         let (room, _) = readable_room(conn, reader, path.room_id).await?;
@@ -47,7 +47,7 @@ pub async fn history(
                 change: message.step?.into(),
                 message_id: message.id,
                 timestamp: message.at,
-                from_user: wire::UserInfo::new(author, view.status),
+                from_user: wire::UserInfo::new(author, &view.status),
             })
         };
         Ok(wire::ContractHistory {

@@ -37,14 +37,13 @@ pub enum Reader {
 }
 
 /// What an answer needs beside the database: the epoch of its cursor, live statuses, links for its reader.
-#[derive(Clone, Copy)]
 pub struct View<'a> {
     /// Which incarnation of the database this is.
     pub epoch: &'a Epoch,
     /// Whether somebody is there now.
-    pub status: &'a (dyn Fn(UserId) -> ActivityState + Sync),
+    pub status: Box<dyn Fn(UserId) -> ActivityState + Send + Sync + 'a>,
     /// The reader's link to a file.
-    pub link: &'a (dyn Fn(&StoredFile) -> String + Sync),
+    pub link: Box<dyn Fn(&StoredFile) -> String + Send + Sync + 'a>,
 }
 
 /// The room, if the reader may read it; to others it does not exist.

@@ -37,7 +37,7 @@ pub async fn room(
     reader: Reader,
     room_id: RoomId,
     page: RoomPage,
-    view: View<'_>,
+    view: &View<'_>,
 ) -> Result<wire::DetailedRoom> {
     conn.read(async |conn| {
         let (room, caller) = readable_room(conn, reader, room_id).await?;
@@ -53,7 +53,7 @@ pub async fn room(
         let loaded = i64::try_from(messages.len()).unwrap_or(i64::MAX);
         Ok(wire::DetailedRoom {
             id: room.id,
-            users: users.into_iter().map(|profile| wire::UserInfo::new(profile, view.status)).collect(),
+            users: users.into_iter().map(|profile| wire::UserInfo::new(profile, &view.status)).collect(),
             users_total: people.total(&room),
             company: company.into(),
             creator_id: room.creator_id,
@@ -73,9 +73,9 @@ fn previous(number: Number) -> Number {
     Number::try_from(number.get() - 1).unwrap_or(Number::ZERO)
 }
 
-fn show(message: Message, view: View<'_>) -> wire::Message {
+fn show(message: Message, view: &View<'_>) -> wire::Message {
     let from = message.from_user;
-    wire::Message::new(message, from, view.link)
+    wire::Message::new(message, from, &view.link)
 }
 
 /// The last `quantity` messages up to `newest`, oldest first.

@@ -65,7 +65,7 @@ impl Default for RoomsPage {
 /// # Errors
 /// When the directory does not let the caller act, when the page cursor is of another epoch, or what the database
 /// said.
-pub async fn rooms(conn: &mut Conn, caller: UserId, page: RoomsPage, view: View<'_>) -> Result<wire::Rooms> {
+pub async fn rooms(conn: &mut Conn, caller: UserId, page: RoomsPage, view: &View<'_>) -> Result<wire::Rooms> {
     if page.cursor.as_ref().is_some_and(|cursor| cursor.first.epoch != *view.epoch) {
         return Err(Error::field("/cursor", "is of another epoch; begin with the first page"));
     }
@@ -183,19 +183,19 @@ async fn unseen(conn: &mut Conn, caller: &User) -> QueryResult<i64> {
     Ok(created.total + employed.total)
 }
 
-fn show(found: Found, caller: UserId, people: &People, view: View<'_>) -> Option<wire::Room> {
+fn show(found: Found, caller: UserId, people: &People, view: &View<'_>) -> Option<wire::Room> {
     let Found { room, last, contract, seen_till } = found;
     let users = people.listed(&room, Some(caller), Some(&last));
     let from = last.from_user;
     Some(wire::Room {
         id: room.id,
-        users: users.into_iter().map(|profile| wire::UserInfo::new(profile, view.status)).collect(),
+        users: users.into_iter().map(|profile| wire::UserInfo::new(profile, &view.status)).collect(),
         users_total: people.total(&room) - 1,
         company: people.company(room.company_id)?.into(),
         creator_id: room.creator_id,
         selected_campaign_id: room.selected_campaign_id,
         contract,
-        last_message: wire::Message::new(last, from, view.link),
+        last_message: wire::Message::new(last, from, &view.link),
         new_messages: room.last_number.get() - seen_till.get(),
     })
 }

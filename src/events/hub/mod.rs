@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use ring::{Delivery, Listener};
-pub use streams::{CatchUp, Registration, TooManyStreams};
+pub use streams::{CatchUp, Registration, TICK, TooManyStreams};
 pub use typing::TYPING_LEASE;
 
 use self::state::State;
@@ -218,8 +218,8 @@ impl Turn<'_> {
         }
         let outbox = stream.outbox.clone();
         match outbox.push(frame) {
-            Pushed::Ok { dirty: true } => self.state.dirty.push(outbox),
-            Pushed::Ok { dirty: false } => {}
+            Pushed::First => self.state.dirty.push(outbox),
+            Pushed::Again => {}
             Pushed::Full | Pushed::Closed => self.detach(id),
         }
     }
