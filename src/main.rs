@@ -1,1 +1,11 @@
-fn main() {}
+//! The command line: `haggle serve | demo | token | tail | migrate | openapi`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::run(cli::Cli::parse())
+}

@@ -78,7 +78,7 @@ mod tests {
             assert!(usable(good.clone()).is_some(), "{good}");
         }
         for bad in [
-            Signer::hmac("a shared secret that everybody can read").jwk("1"),
+            Signer::hmac("32 bytes that everybody can read").jwk("1"),
             with(rsa.clone(), "use", json!("enc")),
             with(rsa.clone(), "alg", json!("RS512")),
             with(rsa.clone(), "alg", json!("HS256")),

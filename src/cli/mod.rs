@@ -1,0 +1,96 @@
+//! The commands of the command line, one file each where there is more to say.
+#![expect(clippy::print_stdout, reason = "a command line prints")]
+
+mod demo;
+mod serve;
+mod tail;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use haggle::clock::Clock;
+use haggle::config::Settings;
+
+/// A chat server on which creators and companies negotiate campaign contracts.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve, until SIGTERM or Ctrl-C
+    Serve(Box<Settings>),
+    /// Serve a live negotiation to look at, on a data folder that is thrown away
+    Demo(DemoArgs),
+    /// Print a development token, signed with the shared secret
+    Token(token::TokenArgs),
+    /// Follow an event stream in the terminal, resuming whenever it breaks
+    Tail(tail::TailArgs),
+    /// Bring the database up to date and exit (`serve` does this too)
+    Migrate(Box<Settings>),
+    /// Print the API description
+    Openapi(OpenapiArgs),
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, env = "HAGGLE_DEMO_PORT", default_value_t = 8080)]
+    port: u16,
+}
+
+#[derive(Args)]
+struct OpenapiArgs {
+    /// OpenAPI 3.0.3 instead of 3.1, for generators that know no newer version
+    #[arg(long)]
+    v3_0: bool,
+}
+
+/// A command that failed: a sentence for whoever ran it.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs a command; failures are told in one line.
+pub fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(settings) => block_on(serve::serve(*settings)),
+        Command::Demo(args) => block_on(demo::demo(args.port)),
+        Command::Token(args) => token::token(&args),
+        Command::Tail(args) => block_on(tail::tail(args)),
+        Command::Migrate(settings) => block_on(migrate(*settings)),
+        Command::Openapi(args) => openapi(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("haggle: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+async fn migrate(settings: Settings) -> Result<(), Failed> {
+    let config = settings.resolve()?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    haggle::store::Store::open(&config, &stop).await?;
+    stop.cancel();
+    println!("The database is up to date.");
+    Ok(())
+}
+
+fn openapi(args: &OpenapiArgs) -> Result<(), Failed> {
+    let description = haggle::http::description();
+    let description = if args.v3_0 { haggle::http::down_to_3_0(&description) } else { description };
+    println!("{}", serde_json::to_string_pretty(&description)?);
+    Ok(())
+}
+
+/// The machine's clock.
+const CLOCK: Clock = Clock::System;

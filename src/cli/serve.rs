@@ -1,0 +1,63 @@
+//! `haggle serve`.
+
+use haggle::app::{self, App};
+use haggle::config::{Config, Settings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{CLOCK, Failed};
+
+/// Serves until told to stop.
+pub async fn serve(settings: Settings) -> Result<(), Failed> {
+    start_log(&settings.log, &settings.log_format)?;
+    let config = settings.resolve()?;
+    warn_about(&config);
+    let app = App::start(config, CLOCK).await?;
+    let listener = TcpListener::bind(app.config.listen)
+        .await
+        .map_err(|error| format!("HAGGLE_LISTEN {}: {error}", app.config.listen))?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let (shutdown, fatal) = (stop_on_signal()?, app.fatal.clone());
+    app::serve(app, listener, shutdown).await;
+    if fatal.is_cancelled() {
+        return Err("the disk under the database failed; what was acknowledged before is safe".into());
+    }
+    Ok(())
+}
+
+fn warn_about(config: &Config) {
+    if matches!(config.database, haggle::config::DatabaseUrl::Postgres(_)) {
+        tracing::warn!("without a bus, presence and typing are per node, and events of other nodes come within 5 s");
+    }
+}
+
+/// Starts the log on standard error.
+pub fn start_log(filter: &str, format: &str) -> Result<(), Failed> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("HAGGLE_LOG: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = if format == "json" { log.json().flatten_event(true).try_init() } else { log.try_init() };
+    started.map_err(|error| format!("log: {error}").into())
+}
+
+/// A token that SIGTERM and Ctrl-C cancel; a second signal ends the process at once.
+pub fn stop_on_signal() -> Result<CancellationToken, Failed> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        for attempt in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if attempt == 1 {
+                std::process::exit(1);
+            }
+            tracing::info!("stopping");
+            asked.cancel();
+        }
+    });
+    Ok(stop)
+}
