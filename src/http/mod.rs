@@ -1,0 +1,3 @@
+//! HTTP: connections, routes and what they answer.
+
+pub mod server;
