@@ -156,6 +156,28 @@ impl Outbox {
         }
     }
 
+    /// Sends what waits and returns when all of it has left.
+    ///
+    /// # Errors
+    /// The stream has ended.
+    pub async fn drained(&self) -> Result<(), Closed> {
+        loop {
+            self.flush();
+            let room = self.room.notified();
+            {
+                let mut state = self.state.lock();
+                if state.phase != Phase::Open {
+                    return Err(Closed);
+                }
+                if state.queue.is_empty() {
+                    return Ok(());
+                }
+                state.room_wanted = true;
+            }
+            room.await;
+        }
+    }
+
     /// Sends what waits: in one write by this thread if there is a socket that takes it, else by waking the network's
     /// side.
     pub fn flush(&self) {
