@@ -123,11 +123,7 @@ impl Files {
 /// Objects that no attachment names and that have been under way for too long.
 async fn overdue(conn: &mut Conn, before: Timestamp) -> QueryResult<Vec<ObjectId>> {
     use diesel_async::RunQueryDsl;
-    on!(conn, |c| uploads::table
-        .filter(uploads::at.lt(before))
-        .limit(SWEPT_AT_ONCE)
-        .select(uploads::object)
-        .load(c))
+    on!(conn, |c| uploads::table.filter(uploads::at.lt(before)).limit(SWEPT_AT_ONCE).select(uploads::object).load(c))
 }
 
 /// A file whose bytes are stored and whose fate is not decided.

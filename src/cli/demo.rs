@@ -107,7 +107,8 @@ fn propose(campaign_id: CampaignId, cents: i64) -> Result<Option<Step>, Failed> 
 async fn negotiate(app: &App) -> Result<RoomId, Failed> {
     submit(app, Command::Directory(directory()?)).await?;
     let open = Direction::UserToCompany { company_id: NORTHWIND };
-    let room = create(app, ADA, open, text("Hi! I loved the spring line. Are you looking for creators?", None)?).await?;
+    let room =
+        create(app, ADA, open, text("Hi! I loved the spring line. Are you looking for creators?", None)?).await?;
     send(app, room, NORA, text("We are! Two videos and a story, live by 1 March.", None)?).await?;
     send(app, room, NORA, text("Here is what we have in mind.", propose(SPRING, 90_000)?)?).await?;
     send(app, room, ADA, text("The scope is fine. For two videos I would need 1,250.", None)?).await?;
@@ -132,7 +133,11 @@ fn directory() -> Result<Vec<DirectoryOperation>, Failed> {
     let name = |name: &str| name.to_owned().try_into();
     let mut operations = Vec::new();
     for (id, called) in [(NORTHWIND, "Northwind"), (LUMEN, "Lumen Studio")] {
-        operations.push(DirectoryOperation::PutCompany { id, name: name(called)?, logo_url: String::new().try_into()? });
+        operations.push(DirectoryOperation::PutCompany {
+            id,
+            name: name(called)?,
+            logo_url: String::new().try_into()?,
+        });
     }
     for (id, company_id, called) in
         [(SPRING, NORTHWIND, "Spring launch"), (AUTUMN, NORTHWIND, "Autumn lookbook"), (STUDIO, LUMEN, "Studio days")]

@@ -14,8 +14,8 @@ use crate::on;
 use crate::store::Conn;
 use crate::store::bulk::{Bulk, Keep};
 use crate::store::rows::{
-    AttachmentRow, CampaignRow, CompanyRow, ContractChangeRow, ContractRow, LogRow, MessageRow, ParticipantRow, RoomRow,
-    UploadRow, UserRow,
+    AttachmentRow, CampaignRow, CompanyRow, ContractChangeRow, ContractRow, LogRow, MessageRow, ParticipantRow,
+    RoomRow, UploadRow, UserRow,
 };
 use crate::store::schema::{
     attachments, campaigns, companies, contract_changes, contracts, log, messages, participants, rooms, uploads, users,

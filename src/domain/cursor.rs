@@ -81,7 +81,9 @@ mod tests {
         for good in ["0a1b-0", "ff-12", "0-9007199254740991"] {
             assert_eq!(good.parse::<Cursor>().unwrap().to_string(), good);
         }
-        for bad in ["", "-", "ff", "ff-", "-1", "ff--1", "ff-+1", "ff-01", "FF-1", "ff-1 ", "ff-9007199254740992", "é-1"] {
+        for bad in
+            ["", "-", "ff", "ff-", "-1", "ff--1", "ff-+1", "ff-01", "FF-1", "ff-1 ", "ff-9007199254740992", "é-1"]
+        {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::hub::{Hub, TICK};
 use crate::domain::Entry;
 use crate::error::Result;
-use crate::store::log::{self, Audience};
 use crate::store::Store;
+use crate::store::log::{self, Audience};
 
 /// Commits that may wait for the hub; more are dropped here and read from the log instead.
 const WAITING_COMMITS: usize = 256;

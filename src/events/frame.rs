@@ -99,8 +99,7 @@ fn event(entry: &Entry, status: impl Fn(UserId) -> ActivityState) -> Option<(Str
         }
         News::RoomCreated { message, contract, company, users } => {
             let file = message.attachment.clone();
-            let users: Vec<UserInfo> =
-                users.iter().cloned().map(|profile| UserInfo::new(profile, &status)).collect();
+            let users: Vec<UserInfo> = users.iter().cloned().map(|profile| UserInfo::new(profile, &status)).collect();
             let author = users.iter().find(|user| user.id == message.from_user)?.clone();
             let event = StreamEvent::RoomCreatedWithYou {
                 room_id,

@@ -95,6 +95,7 @@ pub async fn method_not_allowed() -> Error {
 
 /// Readiness has one word for people and a status for programs.
 pub fn ready(ready: bool) -> Response {
-    let (status, word) = if ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
+    let (status, word) =
+        if ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
     (status, word).into_response()
 }

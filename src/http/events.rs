@@ -64,7 +64,11 @@ struct Listener {
     ),
     security(("bearer" = []), ("cookie" = [])),
 )]
-pub async fn stream_events(State(app): State<Arc<App>>, transport: Transport, request: axum::extract::Request) -> Result<Response> {
+pub async fn stream_events(
+    State(app): State<Arc<App>>,
+    transport: Transport,
+    request: axum::extract::Request,
+) -> Result<Response> {
     let (mut parts, _) = request.into_parts();
     let listener = listener(&app, &mut parts).await?;
     let Query(params) = Query::<StreamParams>::from_request_parts(&mut parts, &app).await?;

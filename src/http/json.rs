@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed() {
         let deep = "[".repeat(1_000);
-        for body in ["", "{", "nope", r#"{"content":"\ud800"}"#, r#"{"content":1e999}"#, r#"{"content":"a"} x"#, &deep] {
+        for body in ["", "{", "nope", r#"{"content":"\ud800"}"#, r#"{"content":1e999}"#, r#"{"content":"a"} x"#, &deep]
+        {
             assert!(matches!(parse::<MessageInput>(body.as_bytes()), Err(Error::Malformed(_))), "{body:.40}");
         }
         assert!(matches!(parse::<MessageInput>(b"{\"content\":\"\xff\"}"), Err(Error::Malformed(_))));

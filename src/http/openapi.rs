@@ -5,8 +5,8 @@
 //! for generators that know no newer version.
 
 use serde_json::{Map, Value, json};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::wire::{FieldError, Problem, StreamEvent};
@@ -189,8 +189,10 @@ fn pascal(snake: &str) -> String {
 /// Writes out ids, numbers and times where they are used: generators make odd classes of aliases.
 fn inline_aliases(document: &mut Value) {
     let Some(schemas) = schemas(document) else { return };
-    let is_alias = |schema: &Value| schema["type"].is_string() && schema["type"] != "object" && schema.get("enum").is_none();
-    let names: Vec<String> = schemas.iter().filter(|(_, schema)| is_alias(schema)).map(|(name, _)| name.clone()).collect();
+    let is_alias =
+        |schema: &Value| schema["type"].is_string() && schema["type"] != "object" && schema.get("enum").is_none();
+    let names: Vec<String> =
+        schemas.iter().filter(|(_, schema)| is_alias(schema)).map(|(name, _)| name.clone()).collect();
     let aliases: Map<String, Value> =
         names.into_iter().filter_map(|name| Some((reference(&name), schemas.remove(&name)?))).collect();
     replace(document, &aliases);
@@ -242,7 +244,9 @@ fn simplify(value: &mut Value) {
                 fields.remove("examples");
                 fields.insert("example".to_owned(), example);
             }
-            if fields.len() > 1 && let Some(reference) = fields.remove("$ref") {
+            if fields.len() > 1
+                && let Some(reference) = fields.remove("$ref")
+            {
                 fields.remove("description");
                 fields.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
             }

@@ -12,14 +12,12 @@ use super::extract::{AnyCaller, Caller, Json, Path, Query};
 use super::openapi::{MessageForm, Problems, RoomForm};
 use super::submission::Submission;
 use crate::app::App;
-use crate::domain::{
-    CampaignId, Command, CreateRoom, Number, Receipt, RoomId, SendMessage, UpdateLastSeen,
-};
+use crate::domain::{CampaignId, Command, CreateRoom, Number, Receipt, RoomId, SendMessage, UpdateLastSeen};
 use crate::error::{Error, Result};
 use crate::queries::{self, ContractPath, PAGE_DEFAULT, PAGE_MAX, PageCursor, RoomPage, RoomsPage};
 use crate::wire::{
-    ContractHistory, CreateChatRoom, CreateChatRoomResp, CurrentlyTypingUpdate, DetailedRoom,
-    LastSeenInput, LastSeenResp, MessageInput, Rooms, SendMessageResp,
+    ContractHistory, CreateChatRoom, CreateChatRoomResp, CurrentlyTypingUpdate, DetailedRoom, LastSeenInput,
+    LastSeenResp, MessageInput, Rooms, SendMessageResp,
 };
 
 /// Create a chat room

@@ -185,12 +185,8 @@ async fn store_inline(app: &Arc<App>, caller: Caller, inline: AttachmentInput) -
     if size > BASE64_BYTES {
         return Err(Error::TooLarge);
     }
-    let input = FileInput {
-        name: inline.name,
-        content_type: inline.content_type.into(),
-        reserved: size,
-        limit: BASE64_BYTES,
-    };
+    let input =
+        FileInput { name: inline.name, content_type: inline.content_type.into(), reserved: size, limit: BASE64_BYTES };
     let body = tokio_stream::once(Ok::<_, std::io::Error>(bytes.into()));
     app.files.store(caller.user, input, body).await
 }
@@ -210,7 +206,10 @@ fn check_content<T: HoldsMessage>(message: &MessageInput, has_file: bool) -> Res
         || message.change_selected_campaign_to.is_some();
     if message.content.is_empty() && !beside {
         let pointer = format!("{}/content", T::POINTER);
-        return Err(Error::field(pointer, "must not be empty without an attachment, contract change or campaign change"));
+        return Err(Error::field(
+            pointer,
+            "must not be empty without an attachment, contract change or campaign change",
+        ));
     }
     Ok(())
 }

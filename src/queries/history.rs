@@ -59,16 +59,15 @@ pub async fn history(
 }
 
 async fn changes(conn: &mut Conn, path: ContractPath) -> QueryResult<Vec<(Contract, Message)>> {
-    let rows: Vec<(ContractChangeRow, MessageRow)> = on!(conn, |c| contract_changes::table
-        .inner_join(
-            messages::table.on(
+    let rows: Vec<(ContractChangeRow, MessageRow)> =
+        on!(conn, |c| contract_changes::table
+            .inner_join(messages::table.on(
                 messages::room_id.eq(contract_changes::room_id).and(messages::number.eq(contract_changes::changed_in))
-            )
-        )
-        .filter(contract_changes::room_id.eq(path.room_id))
-        .filter(contract_changes::campaign_id.eq(path.campaign_id))
-        .order(contract_changes::version)
-        .select((ContractChangeRow::as_select(), MessageRow::as_select()))
-        .load(c))?;
+            ))
+            .filter(contract_changes::room_id.eq(path.room_id))
+            .filter(contract_changes::campaign_id.eq(path.campaign_id))
+            .order(contract_changes::version)
+            .select((ContractChangeRow::as_select(), MessageRow::as_select()))
+            .load(c))?;
     Ok(rows.into_iter().map(|(change, message)| (change.into(), message.with(None))).collect())
 }

@@ -49,7 +49,8 @@ pub async fn room(
         let users = people.listed_with(&room, caller, &messages);
         let seen = last_seen(conn, &room, &users.iter().map(|user| user.id).collect::<Vec<_>>()).await?;
         let seen_till = caller.and_then(|id| seen.iter().find(|seen| seen.user_id == id)).map(|seen| seen.seen_till);
-        let company = people.company(room.company_id).ok_or_else(|| Error::Internal("a room without company".into()))?;
+        let company =
+            people.company(room.company_id).ok_or_else(|| Error::Internal("a room without company".into()))?;
         let loaded = i64::try_from(messages.len()).unwrap_or(i64::MAX);
         Ok(wire::DetailedRoom {
             id: room.id,

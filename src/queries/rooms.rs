@@ -82,7 +82,8 @@ pub async fn rooms(conn: &mut Conn, caller: UserId, page: RoomsPage, view: &View
             Some(cursor) => cursor.first,
             None => view.epoch.at(log::head(conn).await?),
         };
-        let next = rooms.last().filter(|_| more).map(|room| PageCursor { first: position.clone(), after: room.last_position });
+        let next =
+            rooms.last().filter(|_| more).map(|room| PageCursor { first: position.clone(), after: room.last_position });
         Ok(wire::Rooms {
             new_messages_total: unseen(conn, &caller).await?,
             rooms: found.into_iter().filter_map(|found| show(found, caller.id, &people, view)).collect(),
@@ -131,8 +132,7 @@ async fn newest_as(conn: &mut Conn, caller: UserId, role: As, before: i64, limit
                 contracts::room_id.eq(rooms::id).and(contracts::campaign_id.nullable().eq(rooms::selected_campaign_id)),
             ))
             .left_join(
-                participants::table
-                    .on(participants::room_id.eq(rooms::id).and(participants::user_id.eq(caller))),
+                participants::table.on(participants::room_id.eq(rooms::id).and(participants::user_id.eq(caller))),
             )
             .filter(rooms::last_position.lt(before))
             .into_boxed();
@@ -172,8 +172,7 @@ async fn unseen(conn: &mut Conn, caller: &User) -> QueryResult<i64> {
     const TEXT: &str = "SELECT CAST(COALESCE(SUM(r.last_number - COALESCE(p.seen_till, 0)), 0) AS BIGINT) AS total \
                         FROM rooms r LEFT JOIN participants p ON p.room_id = r.id AND p.user_id = $1 ";
     let as_creator = format!("{TEXT} WHERE r.creator_id = $1");
-    let created: Total =
-        on!(conn, |c| sql_query(&as_creator).bind::<sql::Uuid, _>(caller.id).get_result(c))?;
+    let created: Total = on!(conn, |c| sql_query(&as_creator).bind::<sql::Uuid, _>(caller.id).get_result(c))?;
     let Some(company) = caller.company_id else { return Ok(created.total) };
     let as_employee = format!("{TEXT} WHERE r.company_id = $2");
     let employed: Total = on!(conn, |c| sql_query(&as_employee)

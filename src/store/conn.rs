@@ -128,10 +128,9 @@ impl DbError {
     pub fn is_about_data(&self) -> bool {
         use DatabaseErrorKind as K;
         match &self.error {
-            DieselError::DatabaseError(kind, _) => matches!(
-                kind,
-                K::UniqueViolation | K::ForeignKeyViolation | K::NotNullViolation | K::CheckViolation
-            ),
+            DieselError::DatabaseError(kind, _) => {
+                matches!(kind, K::UniqueViolation | K::ForeignKeyViolation | K::NotNullViolation | K::CheckViolation)
+            }
             DieselError::SerializationError(_) | DieselError::DeserializationError(_) => true,
             _ => false,
         }
@@ -153,9 +152,9 @@ impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::NotFound => Self::NotFound,
-            DieselError::DeserializationError(_) | DieselError::SerializationError(_) | DieselError::QueryBuilderError(_) => {
-                Self::Internal(error.to_string())
-            }
+            DieselError::DeserializationError(_)
+            | DieselError::SerializationError(_)
+            | DieselError::QueryBuilderError(_) => Self::Internal(error.to_string()),
             other => Self::Unavailable(other.to_string()),
         }
     }

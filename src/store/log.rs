@@ -130,13 +130,7 @@ struct Joined {
     contract: Option<Contract>,
 }
 
-async fn read_index(
-    conn: &mut Conn,
-    index: Index,
-    after: i64,
-    until: i64,
-    limit: usize,
-) -> QueryResult<Vec<Joined>> {
+async fn read_index(conn: &mut Conn, index: Index, after: i64, until: i64, limit: usize) -> QueryResult<Vec<Joined>> {
     type Row = (LogRow, Option<MessageRow>, Option<AttachmentRow>, Option<ContractChangeRow>);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows: Vec<Row> = on!(conn, |c| {

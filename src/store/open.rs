@@ -8,15 +8,13 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, SqliteConnection, sql_query};
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-};
+use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::sqlite::{self, SqliteConn};
 use super::Conn;
+use super::sqlite::{self, SqliteConn};
 use crate::config::{Config, DatabaseUrl};
 use crate::error::Error;
 
@@ -134,7 +132,8 @@ fn lock_folder(database: &Path) -> Result<File, OpenError> {
     let path = PathBuf::from(format!("{}.lock", database.display()));
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     let file = file.map_err(|error| because(&path.display().to_string())(&error))?;
-    file.try_lock().map_err(|_| OpenError(format!("{} is in use by another Haggle; stop it first", database.display())))?;
+    file.try_lock()
+        .map_err(|_| OpenError(format!("{} is in use by another Haggle; stop it first", database.display())))?;
     Ok(file)
 }
 

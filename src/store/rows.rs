@@ -108,7 +108,8 @@ impl From<RoomRow> for domain::Room {
 
 impl From<domain::Room> for RoomRow {
     fn from(room: domain::Room) -> Self {
-        let domain::Room { id, company_id, creator_id, selected_campaign_id, last_number, last_at, last_position } = room;
+        let domain::Room { id, company_id, creator_id, selected_campaign_id, last_number, last_at, last_position } =
+            room;
         Self { id, company_id, creator_id, selected_campaign_id, last_number, last_at, last_position }
     }
 }

@@ -108,7 +108,15 @@ impl Scene {
     /// A "hello" for the room of a pair, with a key and a room id of its own.
     fn create(&mut self, caller: UserId, direction: Direction) -> CreateRoom {
         let (room_id, key) = (RoomId(self.fresh()), MessageId(self.fresh()));
-        CreateRoom { caller, direction, room_id, key, fingerprint: fingerprint(2), from_user_id: None, draft: text("hello") }
+        CreateRoom {
+            caller,
+            direction,
+            room_id,
+            key,
+            fingerprint: fingerprint(2),
+            from_user_id: None,
+            draft: text("hello"),
+        }
     }
 
     /// Sends to [`ROOM`].

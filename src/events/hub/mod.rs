@@ -185,9 +185,12 @@ impl Turn<'_> {
     }
 
     fn tell(&mut self, delivery: &Delivery, creator: UserId, company: CompanyId) {
-        let services = self.state.services.iter().copied().filter(|id| {
-            self.state.streams.get(id).is_some_and(|stream| stream.live_from.is_some())
-        });
+        let services = self
+            .state
+            .services
+            .iter()
+            .copied()
+            .filter(|id| self.state.streams.get(id).is_some_and(|stream| stream.live_from.is_some()));
         let streams: Vec<ConnectionId> =
             self.state.room_streams(creator, company).map(|(_, stream)| stream).chain(services).collect();
         for id in streams {

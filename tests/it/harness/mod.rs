@@ -1,0 +1,34 @@
+//! Servers to test against, and actors who use them.
+
+mod actor;
+mod answer;
+mod postgres;
+mod server;
+mod stream;
+
+pub use actor::Actor;
+pub use answer::Answer;
+pub use server::{Cast, Database, Server, id};
+pub use stream::{Event, EventStream};
+
+/// Runs `async fn(Database)` as a test on SQLite and as one on PostgreSQL.
+///
+/// Without PostgreSQL the second says so and passes, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
+#[macro_export]
+macro_rules! on_every_database {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                super::$name($crate::harness::Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                if let Some(database) = $crate::harness::Database::postgres().await {
+                    super::$name(database).await;
+                }
+            }
+        }
+    )+};
+}
