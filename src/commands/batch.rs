@@ -155,10 +155,13 @@ async fn one_by_one(
     commands: Vec<Command>,
     answers: Vec<Answer>,
 ) -> Outcome {
-    for (command, answer) in commands.into_iter().zip(answers) {
+    let mut waiting = commands.into_iter().zip(answers);
+    while let Some((command, answer)) = waiting.next() {
         let outcome = Box::pin(commit(conn, settings, vec![Waiting { command, answer }])).await;
         if let Outcome::ConnectionLost(unsure) = outcome {
-            // The rest are answered by dropping them: outcome unknown is the most that can be said.
+            for (_, answer) in waiting {
+                answer.send(|| Err(Error::Unavailable("the connection broke".to_owned())));
+            }
             return Outcome::ConnectionLost(unsure);
         }
     }

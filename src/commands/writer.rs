@@ -65,7 +65,12 @@ impl Writer {
         let bell = Arc::new(Notify::new());
         let task = Task { store, settings, work, seen: seen.clone(), bell: bell.clone(), conn: None, next: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(task.run()))?;
+        let unexpected_end = task.settings.fatal.clone().drop_guard();
+        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            runtime.block_on(task.run());
+            // A panic does not come here: without its writer the process has no use.
+            unexpected_end.disarm();
+        })?;
         Ok(Self { queue, seen, bell })
     }
 
@@ -235,7 +240,9 @@ impl Task {
         if unsure.is_empty() {
             return;
         }
-        let known = match self.connect().await {
+        // What a failed disk says it holds is not to be believed.
+        let reached = if self.settings.fatal.is_cancelled() { None } else { self.connect().await };
+        let known = match reached {
             Some(mut conn) => {
                 let known = batch::committed(&mut conn, &unsure).await.ok();
                 self.conn = Some(conn);
