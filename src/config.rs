@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use url::Url;
 
@@ -30,7 +32,7 @@ pub struct Settings {
     /// and listening on loopback
     #[arg(long, env = "HAGGLE_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
-    /// File or http(s) URL of a JWKS with the host application's public keys (RS256, ES256, EdDSA), instead of a secret
+    /// File or http(s) URL of a JWKS with the host application's public keys (RS256, ES256, `EdDSA`), instead of a secret
     #[arg(long, env = "HAGGLE_JWT_JWKS")]
     pub jwt_jwks: Option<String>,
     /// The `aud` that tokens must carry; needed with a JWKS
@@ -288,7 +290,7 @@ impl Settings {
         }
         let mut random = [0_u8; MIN_SECRET_BYTES];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| ConfigError("The system gives no random bytes".to_owned()))?;
-        let secret = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes();
+        let secret = URL_SAFE_NO_PAD.encode(random).into_bytes();
         write_private(&path, &secret).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
         Ok(secret)
     }

@@ -21,7 +21,7 @@ use crate::store::schema::uploads;
 use crate::store::{Conn, Store};
 
 /// Files that no message has held for this long are deleted.
-const UNATTACHED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const UNATTACHED_FOR: Duration = Duration::from_hours(24);
 /// Files deleted in one round of the sweep.
 const SWEPT_AT_ONCE: i64 = 1_000;
 

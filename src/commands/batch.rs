@@ -131,7 +131,7 @@ pub async fn commit(conn: &mut Conn, settings: &WriterSettings, batch: Vec<Waiti
         settings.fatal.cancel();
     }
     let waiting = commands.into_iter().zip(answers).map(|(command, answer)| Waiting { command, answer });
-    if failed.in_commit && (matches!(conn, Conn::PostgresWriter(_)) || failed.is_disk_failure()) {
+    if failed.in_commit && (matches!(conn, Conn::Postgres(_)) || failed.is_disk_failure()) {
         let decided = decided.answers.into_iter();
         return Outcome::ConnectionLost(
             waiting.zip(decided).map(|(waiting, decided)| Unsure { waiting, decided }).collect(),
@@ -141,7 +141,7 @@ pub async fn commit(conn: &mut Conn, settings: &WriterSettings, batch: Vec<Waiti
     for one in waiting {
         one.answer.send(|| Err(nothing_done(about_data, &failed)));
     }
-    if matches!(conn, Conn::PostgresWriter(_)) { Outcome::ConnectionLost(Vec::new()) } else { Outcome::Committed }
+    if matches!(conn, Conn::Postgres(_)) { Outcome::ConnectionLost(Vec::new()) } else { Outcome::Committed }
 }
 
 fn nothing_done(about_data: bool, failed: &DbError) -> Error {

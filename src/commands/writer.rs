@@ -102,7 +102,7 @@ impl Writer {
     /// [`Error::Unavailable`] when nothing was done.
     pub async fn maintain(&self, what: Maintenance) -> Result<usize> {
         let (answer, done) = oneshot::channel();
-        let gone = |_| Error::Unavailable("the writer stopped".to_owned());
+        let gone = |()| Error::Unavailable("the writer stopped".to_owned());
         self.queue.send(Work::Maintenance(what, answer)).await.map_err(|_| gone(()))?;
         done.await.unwrap_or_else(|_| Err(gone(())))
     }

@@ -136,7 +136,7 @@ async fn read_form<T: HoldsMessage>(
     caller: Caller,
     request: Request<Body>,
 ) -> Result<(T, Option<StoredUpload>)> {
-    let broken = |_| Error::Malformed("The form cannot be read.".to_owned());
+    let broken = |()| Error::Malformed("The form cannot be read.".to_owned());
     let length = content_length(request.headers()).unwrap_or(STREAMED_BYTES);
     let mut form = Multipart::from_request(request, app).await.map_err(|_| broken(()))?;
     let (mut body, mut file) = (None, None);

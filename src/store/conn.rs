@@ -1,9 +1,10 @@
 //! One connection type over both databases, and its transactions.
 
+use std::ops::DerefMut;
+
 use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager as SyncTransactions;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 
 use super::sqlite::SqliteConn;
@@ -11,15 +12,14 @@ use crate::error::Error;
 
 /// A connection to either database.
 pub enum Conn {
-    /// The embedded one, pooled.
-    Sqlite(Object<SqliteConn>),
-    /// The embedded one, of the writer.
-    SqliteWriter(Box<SqliteConn>),
-    /// The server, pooled.
-    Postgres(Object<AsyncPgConnection>),
-    /// The server, of the writer.
-    PostgresWriter(Box<AsyncPgConnection>),
+    /// The embedded one.
+    Sqlite(Held<SqliteConn>),
+    /// The server.
+    Postgres(Held<AsyncPgConnection>),
 }
+
+/// A connection that goes back to its pool when it is dropped, or one that is nobody else's.
+pub type Held<C> = Box<dyn DerefMut<Target = C> + Send>;
 
 /// Runs a query, written once, on whichever database the connection is to:
 /// `on!(conn, |c| users::table.find(id).first(c))`.
@@ -28,19 +28,11 @@ macro_rules! on {
     ($conn:expr, |$c:ident| $query:expr) => {
         match $conn {
             $crate::store::Conn::Sqlite($c) => {
-                let $c = &mut **$c;
-                $query.await
-            }
-            $crate::store::Conn::SqliteWriter($c) => {
-                let $c = &mut **$c;
+                let $c = &mut ***$c;
                 $query.await
             }
             $crate::store::Conn::Postgres($c) => {
-                let $c = &mut **$c;
-                $query.await
-            }
-            $crate::store::Conn::PostgresWriter($c) => {
-                let $c = &mut **$c;
+                let $c = &mut ***$c;
                 $query.await
             }
         }
@@ -107,9 +99,7 @@ impl Conn {
     async fn begin(&mut self, sqlite: &'static str, postgres: &str) -> QueryResult<()> {
         match self {
             Self::Sqlite(c) => c.spawn_blocking(|c| SyncTransactions::begin_transaction_sql(c, sqlite)).await,
-            Self::SqliteWriter(c) => c.spawn_blocking(|c| SyncTransactions::begin_transaction_sql(c, sqlite)).await,
-            Self::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, postgres).await,
-            Self::PostgresWriter(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, postgres).await,
+            Self::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, postgres).await,
         }
     }
 }

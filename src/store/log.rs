@@ -252,5 +252,5 @@ fn told(row: Joined, cast: &Cast) -> Option<EntryKind> {
             News::NewMessage { message: Box::new(message), author, contract: row.contract }
         }
     };
-    Some(EntryKind::Told { room_id, creator_id, company_id, news })
+    Some(EntryKind::Told { room_id, creator_id, company_id, news: Box::new(news) })
 }

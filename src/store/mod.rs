@@ -15,5 +15,5 @@ pub mod schema;
 mod sqlite;
 pub mod types;
 
-pub use conn::{Conn, DbError};
+pub use conn::{Conn, DbError, Held};
 pub use open::{OpenError, Store};

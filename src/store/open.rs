@@ -94,8 +94,12 @@ impl Store {
         let away = |error: &dyn std::fmt::Display| Error::Unavailable(format!("no database connection: {error}"));
         let free = async {
             match &self.readers {
-                Readers::Sqlite(pool) => pool.get().await.map(Conn::Sqlite).map_err(|error| away(&error)),
-                Readers::Postgres(pool) => pool.get().await.map(Conn::Postgres).map_err(|error| away(&error)),
+                Readers::Sqlite(pool) => {
+                    pool.get().await.map(|conn| Conn::Sqlite(Box::new(conn))).map_err(|error| away(&error))
+                }
+                Readers::Postgres(pool) => {
+                    pool.get().await.map(|conn| Conn::Postgres(Box::new(conn))).map_err(|error| away(&error))
+                }
             }
         };
         tokio::time::timeout(POOL_WAIT, free).await.unwrap_or_else(|_| Err(away(&"all are busy")))
@@ -110,12 +114,12 @@ impl Store {
         match &self.place {
             DatabaseUrl::Sqlite(path) => {
                 let conn = sqlite::open(&path.to_string_lossy(), sqlite::WRITER_BUSY).await;
-                conn.map(|conn| Conn::SqliteWriter(Box::new(conn))).map_err(|error| away(&error))
+                conn.map(|conn| Conn::Sqlite(Box::new(Box::new(conn)))).map_err(|error| away(&error))
             }
             DatabaseUrl::Postgres(url) => {
                 let conn = establish_postgres(url, POSTGRES_WRITER);
                 let conn = tokio::time::timeout(POOL_WAIT, conn).await.map_err(|error| away(&error))?;
-                conn.map(|conn| Conn::PostgresWriter(Box::new(conn))).map_err(|error| away(&error))
+                conn.map(|conn| Conn::Postgres(Box::new(Box::new(conn)))).map_err(|error| away(&error))
             }
         }
     }
