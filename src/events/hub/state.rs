@@ -119,8 +119,10 @@ impl State {
         streams.filter(|id| self.streams.get(id).is_some_and(|stream| stream.live_from.is_some()))
     }
 
-    /// Notes where somebody works and whom they have rooms with.
-    pub fn place(&mut self, user: UserId, company: Option<CompanyId>, creator_of: HashSet<CompanyId>) {
+    /// Notes where somebody works and whom they have rooms with. Rooms stay for ever, so one that was opened since
+    /// the directory was asked is kept.
+    pub fn place(&mut self, user: UserId, company: Option<CompanyId>, mut creator_of: HashSet<CompanyId>) {
+        creator_of.extend(self.people.get(&user).into_iter().flat_map(|person| &person.creator_of));
         self.unplace(user);
         if let Some(company) = &company {
             self.employees.entry(*company).or_default().insert(user);
