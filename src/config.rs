@@ -16,6 +16,13 @@ use url::Url;
 /// A JWT secret shorter than this could be guessed (RFC 7518 §3.2 asks for the size of the hash).
 pub const MIN_SECRET_BYTES: usize = 32;
 
+/// The most commands in one transaction: a statement of SQLite takes 32,766 values, and a message has 13.
+const MAX_BATCH_COMMANDS: usize = 2_000;
+/// The longest life of a stream: a day.
+const MAX_MINUTES: usize = 24 * 60;
+/// The longest that log rows are kept: a century.
+const MAX_DAYS: usize = 36_500;
+
 /// What the environment and the command line say.
 #[derive(Args, Debug, Clone)]
 pub struct Settings {
@@ -212,12 +219,16 @@ impl Settings {
         create_private_dir(&self.data_dir)?;
         let tokens = self.token_config()?;
         let database = self.database()?;
-        positive("HAGGLE_BATCH_COMMANDS", self.batch_commands)?;
+        within("HAGGLE_BATCH_COMMANDS", self.batch_commands, MAX_BATCH_COMMANDS)?;
         positive("HAGGLE_QUEUE_COMMANDS", self.queue_commands)?;
         positive("HAGGLE_READERS", self.readers)?;
         positive("HAGGLE_RATE_PER_SECOND", self.rate_per_second as usize)?;
         positive("HAGGLE_RATE_BURST", self.rate_burst as usize)?;
-        positive("HAGGLE_STREAM_MINUTES", self.stream_minutes as usize)?;
+        within("HAGGLE_STREAM_MINUTES", self.stream_minutes as usize, MAX_MINUTES)?;
+        within("HAGGLE_LOG_RETENTION_DAYS", self.log_retention_days as usize, MAX_DAYS)?;
+        positive("HAGGLE_MAX_STREAMS_PER_USER", self.max_streams_per_user)?;
+        positive("HAGGLE_MAX_CONNECTIONS", self.max_connections)?;
+        positive("HAGGLE_MAX_CONNECTIONS_PER_ADDRESS", self.max_connections_per_address)?;
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
@@ -312,6 +323,10 @@ fn write_private(path: &PathBuf, bytes: &[u8]) -> std::io::Result<()> {
 
 fn positive(name: &str, value: usize) -> Result<(), ConfigError> {
     if value == 0 { refuse(format!("{name} must be at least 1")) } else { Ok(()) }
+}
+
+fn within(name: &str, value: usize, most: usize) -> Result<(), ConfigError> {
+    if (1..=most).contains(&value) { Ok(()) } else { refuse(format!("{name} must be from 1 to {most}")) }
 }
 
 fn long_enough(name: &str, key: Option<String>) -> Result<Option<Vec<u8>>, ConfigError> {

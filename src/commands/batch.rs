@@ -90,6 +90,12 @@ impl Unsure {
         let Self { waiting, decided } = self;
         waiting.answer.send(|| match (&decided, key, known) {
             (Err(refusal), _, _) => Err(refusal.clone().into()),
+            (Ok(Receipt::Sent { number, .. }), Some(key), Some(known))
+                if known.get(&key).is_some_and(|answered| answered.number != *number) =>
+            {
+                // Another node has answered the same key meanwhile: asking again gives that answer.
+                Err(unknown())
+            }
             (Ok(receipt), Some(key), Some(known)) if known.contains_key(&key) => Ok(*receipt),
             (Ok(_), Some(_), Some(_)) => Err(Error::Unavailable("the commit did not take place".to_owned())),
             _ => Err(unknown()),
@@ -141,7 +147,8 @@ pub async fn commit(conn: &mut Conn, settings: &WriterSettings, batch: Vec<Waiti
     for one in waiting {
         one.answer.send(|| Err(nothing_done(about_data, &failed)));
     }
-    if matches!(conn, Conn::Postgres(_)) { Outcome::ConnectionLost(Vec::new()) } else { Outcome::Committed }
+    let lost = matches!(conn, Conn::Postgres(_)) && !about_data;
+    if lost { Outcome::ConnectionLost(Vec::new()) } else { Outcome::Committed }
 }
 
 fn nothing_done(about_data: bool, failed: &DbError) -> Error {

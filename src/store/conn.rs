@@ -1,13 +1,14 @@
 //! One connection type over both databases, and its transactions.
 
 use std::ops::DerefMut;
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager as SyncTransactions;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 
-use super::sqlite::SqliteConn;
+use super::sqlite::{SqliteConn, is_disk_failure};
 use crate::error::Error;
 
 /// A connection to either database.
@@ -41,6 +42,9 @@ macro_rules! on {
 
 /// The one lock that all writers of a deployment take first; the number is arbitrary, the same on every node.
 const WRITE_LOCK: i64 = 0x4841_4747_4c45;
+
+/// How long a query may take: a database that hangs is answered 503.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a transaction failed.
 #[derive(Debug)]
@@ -80,11 +84,16 @@ impl Conn {
     /// # Errors
     /// What the database, or `work`, said.
     pub async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.begin_read().await?;
-        let value = work(self).await;
-        // Nothing was written: how it ends does not matter to anyone but the connection.
-        on!(self, |c| rollback(c))?;
-        value
+        let reading = async {
+            self.begin_read().await?;
+            let value = work(self).await;
+            // Nothing was written: how it ends does not matter to anyone but the connection.
+            on!(self, |c| rollback(c))?;
+            value
+        };
+        // A connection that is let go in the middle of this is not used again.
+        let late = |_| Err(Error::Unavailable("the database does not answer".to_owned()));
+        tokio::time::timeout(READ_WITHIN, reading).await.unwrap_or_else(late)
     }
 
     async fn begin_write(&mut self) -> QueryResult<()> {
@@ -130,9 +139,7 @@ impl DbError {
     #[must_use]
     pub fn is_disk_failure(&self) -> bool {
         match &self.error {
-            DieselError::DatabaseError(_, info) => {
-                info.message().contains("disk I/O error") || info.message().contains("malformed")
-            }
+            DieselError::DatabaseError(_, info) => is_disk_failure(info.message()),
             _ => false,
         }
     }

@@ -7,6 +7,7 @@
 pub mod bulk;
 pub mod conn;
 pub mod directory;
+pub mod files;
 pub mod log;
 pub mod meta;
 mod open;

@@ -65,16 +65,17 @@ enum Readers {
 
 impl Store {
     /// Opens the database: takes the data folder's lock, checks the server's settings, runs pending migrations.
+    /// Cancels `fatal` if the disk under it fails later on.
     ///
     /// # Errors
     /// A sentence that says what stands in the way.
-    pub async fn open(config: &Config, stop: &CancellationToken) -> Result<Self, OpenError> {
+    pub async fn open(config: &Config, stop: &CancellationToken, fatal: &CancellationToken) -> Result<Self, OpenError> {
         let place = config.database.clone();
         match &place {
             DatabaseUrl::Sqlite(path) => {
                 let lock = lock_folder(path)?;
                 migrate_sqlite(path)?;
-                sqlite::keep_checkpointing(path, stop.clone());
+                sqlite::keep_checkpointing(path, stop.clone(), fatal.clone());
                 let readers = Readers::Sqlite(sqlite_pool(path, config.readers)?);
                 Ok(Self { readers, place, _lock: Some(lock) })
             }
@@ -122,12 +123,6 @@ impl Store {
                 conn.map(|conn| Conn::Postgres(Box::new(Box::new(conn)))).map_err(|error| away(&error))
             }
         }
-    }
-
-    /// Whether several nodes may share this database.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        matches!(self.place, DatabaseUrl::Postgres(_))
     }
 }
 

@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use ring::{Delivery, Listener};
-pub use streams::{CatchUp, Registration, TICK, TooManyStreams};
+pub use streams::{CatchUp, Registration, TICK};
 pub use typing::TYPING_LEASE;
 
+use self::ring::Ring;
 use self::state::State;
 use super::frame::{encode_entry, frame};
 use super::outbox::{Frame, Outbox, Pushed};
@@ -113,13 +114,21 @@ impl Hub {
         });
     }
 
-    /// Ends every stream.
+    /// Ends every stream, for good: those that still come hear the same.
     pub fn close_all(&self, reason: GoodbyeReason) {
         self.turn(|turn| {
-            let all: Vec<ConnectionId> = turn.state.streams.keys().copied().collect();
-            for id in all {
-                turn.end(id, reason);
-            }
+            turn.state.closing = Some(reason);
+            turn.end_all(reason);
+        });
+    }
+
+    /// Goes on at `position` although what lies before it cannot be had: every stream ends and comes back with its
+    /// cursor, which is then answered from the log or with `resync`.
+    pub fn jump(&self, position: i64) {
+        self.turn(|turn| {
+            turn.end_all(GoodbyeReason::Rotated);
+            turn.state.ring = Ring::default();
+            turn.state.position = position;
         });
     }
 
@@ -227,6 +236,13 @@ impl Turn<'_> {
             Pushed::First => self.state.dirty.push(outbox),
             Pushed::Again => {}
             Pushed::Full | Pushed::Closed => self.detach(id),
+        }
+    }
+
+    fn end_all(&mut self, reason: GoodbyeReason) {
+        let all: Vec<ConnectionId> = self.state.streams.keys().copied().collect();
+        for id in all {
+            self.end(id, reason);
         }
     }
 

@@ -7,7 +7,7 @@ use super::ring::Ring;
 use super::typing::Typing;
 use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
 use crate::events::outbox::Outbox;
-use crate::wire::ActivityState;
+use crate::wire::{ActivityState, GoodbyeReason};
 
 /// One open event stream.
 pub struct Stream {
@@ -72,6 +72,8 @@ pub struct State {
     pub unsettled: HashSet<UserId>,
     /// Streams with frames that wait to be written, at the end of the turn.
     pub dirty: Vec<Arc<Outbox>>,
+    /// Why no more streams are taken.
+    pub closing: Option<GoodbyeReason>,
 }
 
 impl State {
@@ -89,6 +91,7 @@ impl State {
             due: BTreeSet::new(),
             unsettled: HashSet::new(),
             dirty: Vec::new(),
+            closing: None,
         }
     }
 
