@@ -122,8 +122,8 @@ impl State {
     /// Notes where somebody works and whom they have rooms with.
     pub fn place(&mut self, user: UserId, company: Option<CompanyId>, creator_of: HashSet<CompanyId>) {
         self.unplace(user);
-        for company in company.iter() {
-            self.employees.entry(*company).or_default().insert(user);
+        if let Some(company) = company {
+            self.employees.entry(company).or_default().insert(user);
         }
         for company in &creator_of {
             self.creators.entry(*company).or_default().insert(user);
@@ -138,7 +138,7 @@ impl State {
         let Some(person) = self.people.get_mut(&user) else { return };
         let company = person.company.take();
         let creator_of = std::mem::take(&mut person.creator_of);
-        for company in company {
+        if let Some(company) = company {
             remove(&mut self.employees, company, user);
         }
         for company in creator_of {
