@@ -47,10 +47,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Metrics in the text format of Prometheus, for services.
-pub async fn metrics_for_service(State(app): State<Arc<App>>, _: Service) -> Result<Response> {
-    metrics::gauge!("haggle_streams_open").set(count(app.hub.streams()));
-    metrics::gauge!("haggle_commands_waiting").set(count(app.writer.waiting()));
-    Ok(metrics_text().await)
+pub async fn metrics_for_service(state: State<Arc<App>>, _: Service) -> Result<Response> {
+    Ok(metrics_text(state).await)
 }
 
 fn count(value: usize) -> f64 {
@@ -58,7 +56,9 @@ fn count(value: usize) -> f64 {
 }
 
 /// Metrics, for whoever reaches the listener that is for them.
-pub async fn metrics_text() -> Response {
+pub async fn metrics_text(State(app): State<Arc<App>>) -> Response {
+    metrics::gauge!("haggle_streams_open").set(count(app.hub.streams()));
+    metrics::gauge!("haggle_commands_waiting").set(count(app.writer.waiting()));
     let text = recorder().render();
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"))], text).into_response()
 }
