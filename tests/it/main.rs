@@ -6,4 +6,6 @@
 #[macro_use]
 mod harness;
 
+mod commands;
+mod contracts;
 mod smoke;
