@@ -8,4 +8,6 @@ mod harness;
 
 mod commands;
 mod contracts;
+mod idempotency;
 mod smoke;
+mod uploads;
