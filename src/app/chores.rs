@@ -10,7 +10,7 @@ use crate::commands::Maintenance;
 use crate::error::Result;
 
 /// How often there is tidying: often enough that no round has much to do.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// Tidies once a minute until `stop`.
 pub fn start(app: &Arc<App>, stop: CancellationToken) {

@@ -131,7 +131,7 @@ pub struct RoomForm {
 /// The description as JSON, of what utoipa collected from the router.
 #[must_use]
 pub fn finish(mut document: Document) -> Value {
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     drop_unused_license_url(&mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     name_variants(&mut document);
