@@ -7,4 +7,8 @@
 mod harness;
 
 mod readme;
+mod commands;
+mod contracts;
+mod idempotency;
 mod smoke;
+mod uploads;

@@ -38,6 +38,14 @@ impl Database {
         }
         url.map(Self::Postgres)
     }
+
+    /// One more node of the deployment, where the database takes more than one.
+    pub async fn other_node(&self) -> Option<Server> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres(_) => Some(Server::start(self).await),
+        }
+    }
 }
 
 /// A fixed id, readable in failures.
