@@ -7,4 +7,5 @@
 mod harness;
 
 mod access;
+mod directory;
 mod smoke;
