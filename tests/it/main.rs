@@ -8,4 +8,5 @@ mod harness;
 
 mod access;
 mod directory;
+mod plans;
 mod smoke;
