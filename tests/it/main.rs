@@ -9,4 +9,5 @@ mod harness;
 mod access;
 mod directory;
 mod plans;
+mod queries;
 mod smoke;
