@@ -6,6 +6,7 @@
 #[macro_use]
 mod harness;
 
+mod attachments;
 mod commands;
 mod contracts;
 mod idempotency;
