@@ -7,6 +7,7 @@
 mod harness;
 
 mod readme;
+mod attachments;
 mod commands;
 mod contracts;
 mod idempotency;

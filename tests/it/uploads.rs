@@ -1,6 +1,7 @@
 //! Forms as other programs write them, and a look at what the server has stored.
 
 use std::path::Path;
+use std::time::Duration;
 
 use diesel::QueryDsl;
 use diesel_async::RunQueryDsl;
@@ -18,6 +19,9 @@ const BOUNDARY: &str = "a-boundary-7d41b838";
 pub struct Form(Vec<u8>);
 
 impl Form {
+    /// The content type of such a body.
+    pub const CONTENT_TYPE: &str = "multipart/form-data; boundary=a-boundary-7d41b838";
+
     pub fn new() -> Self {
         Self::default()
     }
@@ -52,9 +56,15 @@ impl Form {
     }
 
     /// Posts this instead of the form's own body.
-    pub async fn post_body(&self, who: &Actor, path: &str, key: Option<Uuid>, body: impl Into<reqwest::Body>) -> Answer {
+    pub async fn post_body(
+        &self,
+        who: &Actor,
+        path: &str,
+        key: Option<Uuid>,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         let mut request = who.request(Method::POST, path).body(body);
-        request = request.header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"));
+        request = request.header("Content-Type", Self::CONTENT_TYPE);
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key.to_string());
         }
@@ -70,6 +80,17 @@ pub async fn stored(server: &Server) -> [usize; 3] {
     let under_way: i64 = on!(conn, |c| uploads::table.count().get_result(c)).expect("a count");
     let files = files_below(&server.app.config.data_dir.join("attachments"));
     [files, usize::try_from(attached).unwrap(), usize::try_from(under_way).unwrap()]
+}
+
+/// What is stored once nothing is under way any more and so many files are left, or what there is after a while.
+pub async fn stored_at_rest(server: &Server, files: usize) -> [usize; 3] {
+    let at_rest = async {
+        while stored(server).await != [files, files, 0] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), at_rest).await;
+    stored(server).await
 }
 
 fn files_below(folder: &Path) -> usize {
