@@ -31,7 +31,7 @@ const RETRY_DATABASE: Duration = Duration::from_millis(500);
 /// How long a client waits before coming back, at least and at most, in milliseconds: spread, so that all do not come
 /// at once.
 const RETRY_MILLIS: (u64, u64) = (1_000, 5_000);
-/// How long a client with too many streams waits, in milliseconds.
+/// How long a client with too many streams, or requests, waits, in milliseconds.
 const RETRY_TOO_MANY: u64 = 60_000;
 
 /// Who opens a stream, and from where.
@@ -58,10 +58,8 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
         viewing: opening.viewing,
         expires_at: opening.expires_at,
     };
-    if hub.register(registration).is_err() {
-        let goodbye = StreamEvent::Goodbye { reason: GoodbyeReason::TooManyStreams };
-        outbox.close_with(frame_with_retry(&goodbye, None, RETRY_TOO_MANY));
-        outbox.closed().await;
+    if let Err(reason) = hub.register(registration) {
+        refuse(&outbox, reason);
         return;
     }
     metrics::counter!("haggle_streams_opened_total").increment(1);
@@ -71,6 +69,15 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
         _ = stream.begin() => stream.outbox.closed().await,
     }
     stream.hub.unregister(connection);
+}
+
+/// Ends a stream before it has begun, saying why: an `EventSource` comes back from this, but not from a status.
+pub fn refuse(outbox: &Outbox, reason: GoodbyeReason) {
+    let goodbye = StreamEvent::Goodbye { reason };
+    outbox.close_with(match reason {
+        GoodbyeReason::TooManyStreams => frame_with_retry(&goodbye, None, RETRY_TOO_MANY),
+        _ => frame(&goodbye, None),
+    });
 }
 
 /// The stream has ended; there is nobody to tell.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use ring::{Delivery, Listener};
-pub use streams::{CatchUp, Registration, TICK, TooManyStreams};
+pub use streams::{CatchUp, Registration, TICK};
 pub use typing::TYPING_LEASE;
 
 use self::state::State;
@@ -115,9 +115,10 @@ impl Hub {
         });
     }
 
-    /// Ends every stream.
+    /// Ends every stream, also those that come after.
     pub fn close_all(&self, reason: GoodbyeReason) {
         self.turn(|turn| {
+            turn.state.closed = Some(reason);
             let all: Vec<ConnectionId> = turn.state.streams.keys().copied().collect();
             for id in all {
                 turn.end(id, reason);

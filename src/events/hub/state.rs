@@ -7,7 +7,7 @@ use super::ring::Ring;
 use super::typing::Typing;
 use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
 use crate::events::outbox::Outbox;
-use crate::wire::ActivityState;
+use crate::wire::{ActivityState, GoodbyeReason};
 
 /// One open event stream.
 pub struct Stream {
@@ -70,6 +70,8 @@ pub struct State {
     pub due: BTreeSet<(Timestamp, ConnectionId)>,
     /// People whose state others have not been told, or who may soon be gone.
     pub unsettled: HashSet<UserId>,
+    /// Why there are no streams any more, if all have been ended.
+    pub closed: Option<GoodbyeReason>,
     /// Streams with frames that wait to be written, at the end of the turn.
     pub dirty: Vec<Arc<Outbox>>,
 }
@@ -88,6 +90,7 @@ impl State {
             typing: Typing::default(),
             due: BTreeSet::new(),
             unsettled: HashSet::new(),
+            closed: None,
             dirty: Vec::new(),
         }
     }
