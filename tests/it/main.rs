@@ -6,4 +6,10 @@
 #[macro_use]
 mod harness;
 
+mod convergence;
+mod dice;
+mod presence;
+mod resume;
 mod smoke;
+mod stopping;
+mod stream;

@@ -85,7 +85,12 @@ impl Server {
     pub async fn restart(mut self) -> Self {
         self.stop().await;
         let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self._folder.clone());
+        let store = Arc::downgrade(&self.app.store);
         drop(self);
+        // What ends with a process takes a moment longer inside one: the lock on the data goes with the last task.
+        while store.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         Self::launch(config, clock, folder).await
     }
 
