@@ -6,14 +6,20 @@
 #[macro_use]
 mod harness;
 
-mod readme;
+mod access;
 mod attachments;
 mod commands;
 mod contracts;
-mod idempotency;
-mod access;
+mod convergence;
+mod dice;
 mod directory;
+mod idempotency;
 mod plans;
+mod presence;
 mod queries;
+mod readme;
+mod resume;
 mod smoke;
+mod stopping;
+mod stream;
 mod uploads;

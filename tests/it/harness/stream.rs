@@ -12,6 +12,13 @@ use super::Actor;
 /// How long a test waits for an event before it gives up; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The place of a cursor, `<epoch>-<position>`, in the one order.
+#[track_caller]
+pub fn position(cursor: &str) -> i64 {
+    let (_, position) = cursor.rsplit_once('-').expect("a cursor");
+    position.parse().expect("a position")
+}
+
 /// One event.
 #[derive(Debug, Clone)]
 pub struct Event {
