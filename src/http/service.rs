@@ -23,6 +23,8 @@ use crate::wire::ServerConfig;
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Get what a client may want to know of this deployment
+///
+/// Currency, limits and intervals; needs no token.
 #[utoipa::path(
     get, path = "/v1/config", operation_id = "get_config", tag = "server",
     responses((status = 200, description = "The settings", body = ServerConfig), Problems),
