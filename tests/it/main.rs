@@ -6,4 +6,6 @@
 #[macro_use]
 mod harness;
 
+mod errors;
+mod openapi;
 mod smoke;
