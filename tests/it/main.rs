@@ -8,4 +8,14 @@ mod harness;
 
 mod errors;
 mod openapi;
+mod readme;
+mod attachments;
+mod commands;
+mod contracts;
+mod idempotency;
+mod access;
+mod directory;
+mod plans;
+mod queries;
 mod smoke;
+mod uploads;
