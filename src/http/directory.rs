@@ -96,6 +96,8 @@ pub async fn delete_user(
 }
 
 /// Get a user
+///
+/// The directory's entry, as it was last put, deactivated ones included.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}", operation_id = "get_user", tag = "directory",
     params(("user_id" = UserId, Path, description = "The user")),
@@ -112,6 +114,8 @@ pub async fn get_user(
 }
 
 /// Create or replace a company
+///
+/// Name and picture are shown from the next answer on; events that were sent keep the old ones.
 #[utoipa::path(
     put, path = "/v1/companies/{company_id}", operation_id = "put_company", tag = "directory",
     params(("company_id" = CompanyId, Path, description = "The company")),
@@ -135,6 +139,8 @@ pub async fn put_company(
 }
 
 /// Get a company
+///
+/// The directory's entry, as it was last put.
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}", operation_id = "get_company", tag = "directory",
     params(("company_id" = CompanyId, Path, description = "The company")),
@@ -177,6 +183,8 @@ pub async fn put_campaign(
 }
 
 /// Get a campaign
+///
+/// The directory's entry, as it was last put.
 #[utoipa::path(
     get, path = "/v1/campaigns/{campaign_id}", operation_id = "get_campaign", tag = "directory",
     params(("campaign_id" = CampaignId, Path, description = "The campaign")),

@@ -99,3 +99,22 @@ pub fn ready(ready: bool) -> Response {
         if ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
     (status, word).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_problem_that_tells_nothing_of_it() {
+        for panic in [Box::new("secret") as Box<dyn Any + Send>, Box::new("secret".to_owned()), Box::new(5)] {
+            let mut response = panicked(panic.as_ref());
+            finish(&mut response, "the-id", &Method::GET);
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()["x-request-id"], "the-id");
+            let body = axum::body::to_bytes(response.into_body(), 1_000).now_or_never().unwrap().unwrap();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!((problem.code.as_str(), problem.request_id.as_str()), ("internal", "the-id"));
+            assert!(!problem.detail.contains("secret"));
+        }
+    }
+}

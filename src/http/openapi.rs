@@ -153,6 +153,9 @@ fn reference(name: &str) -> String {
     format!("#/components/schemas/{name}")
 }
 
+/// Unions in request bodies: their variants take no unknown fields, which utoipa does not see.
+const INPUT_UNIONS: [&str; 3] = ["ContractChangeInput", "CreateChatRoomDirection", "DirectoryChange"];
+
 /// Gives each variant of a union that is told apart by `type` a name, and the union a discriminator.
 fn name_variants(document: &mut Value) {
     let Some(schemas) = schemas(document) else { return };
@@ -166,6 +169,9 @@ fn name_variants(document: &mut Value) {
             let variant_name = format!("{name}{}", pascal(&tag));
             let by_reference = json!({ "$ref": reference(&variant_name) });
             mapping.insert(tag, by_reference["$ref"].clone());
+            if INPUT_UNIONS.contains(&name.as_str()) {
+                variant["additionalProperties"] = json!(false);
+            }
             named.insert(variant_name, std::mem::replace(variant, by_reference));
         }
         schema["discriminator"] = json!({ "propertyName": "type", "mapping": mapping });
@@ -223,12 +229,17 @@ pub fn down_to_3_0(document: &Value) -> Value {
         license.remove("identifier");
     }
     simplify(&mut document);
+    if let Some(schemas) = schemas(&mut document) {
+        for form in ["MessageForm", "RoomForm"] {
+            schemas.remove(form);
+        }
+    }
     document
 }
 
-/// Takes out what 3.0 does not know: forms with typed parts, content encodings, lists of examples, references with
-/// words beside them. Discriminators go too, since some generators for Rust that want 3.0 take `type` away from the
-/// variants where there is one; the variants' one-valued `type` tells them apart.
+/// Takes out what 3.0 does not know: forms with typed parts, content encodings, lists of examples, words beside a
+/// reference. Discriminators go too, since some generators for Rust that want 3.0 take `type` away from the variants
+/// where there is one; the variants' one-valued `type` tells them apart.
 fn simplify(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -246,11 +257,8 @@ fn simplify(value: &mut Value) {
                 fields.remove("examples");
                 fields.insert("example".to_owned(), example);
             }
-            if fields.len() > 1
-                && let Some(reference) = fields.remove("$ref")
-            {
-                fields.remove("description");
-                fields.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
+            if fields.contains_key("$ref") {
+                fields.retain(|name, _| name == "$ref");
             }
             fields.values_mut().for_each(simplify);
         }

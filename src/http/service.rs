@@ -18,6 +18,8 @@ use crate::events::{HEARTBEAT, TYPING_LEASE};
 use crate::wire::ServerConfig;
 
 /// Get what a client may want to know of this deployment
+///
+/// Currency, limits and intervals; needs no token.
 #[utoipa::path(
     get, path = "/v1/config", operation_id = "get_config", tag = "server",
     responses((status = 200, description = "The settings", body = ServerConfig), Problems),

@@ -16,9 +16,9 @@ use crate::domain::{
 /// A message to send.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"content": "Shall we say 1,250?"}))]
 pub struct MessageInput {
     /// The text; may be empty only beside an attachment, a contract change or a campaign change.
-    #[schema(inline, example = "Shall we say 1,250?")]
     pub content: Content,
     /// A change of the contract, all-or-nothing with the message.
     #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
@@ -45,15 +45,14 @@ pub struct MessageInput {
 /// A file in a request body.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "brief.txt", "content": "aGVsbG8=", "content_type": "text/plain"}))]
 pub struct AttachmentInput {
     /// The file's name: one path segment of at most 255 bytes.
-    #[schema(inline, example = "brief.txt")]
     pub name: FileName,
     /// The bytes in base64, standard or URL-safe, with or without padding; at most 8 MiB decoded.
-    #[schema(value_type = String, format = Byte, content_encoding = "base64", example = "aGVsbG8=")]
+    #[schema(value_type = String, format = Byte, content_encoding = "base64")]
     pub content: Base64,
     /// The media type, "" if not known; a hint, since the server looks at the bytes.
-    #[schema(inline, example = "text/plain")]
     pub content_type: MediaType,
 }
 
@@ -69,50 +68,49 @@ pub enum ContractChangeInput {
         /// The campaign; open, and of the room's company.
         campaign_id: CampaignId,
         /// The payout in cents.
-        #[schema(inline, example = 125_000)]
         payout: Payout,
         /// The version that is revised; 0 for none yet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_version: Option<Version>,
     },
     /// The creator accepts the proposal.
     AcceptedByCreator {
         /// The version that is accepted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_version: Option<Version>,
         /// The payout that is accepted, in cents.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_payout: Option<Payout>,
     },
     /// The company takes its proposal back.
     WithdrawnByCompany {
         /// The version that is withdrawn.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_version: Option<Version>,
     },
     /// The creator declines a proposal, or steps back from an accepted contract.
     CancelledByCreator {
         /// The version that is cancelled.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_version: Option<Version>,
     },
     /// The creator says that the work is done.
     FinishedByCreator {
         /// The version that is finished.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_version: Option<Version>,
     },
     /// The company agrees that the work is done.
     ApprovedByCompany {
         /// The version that is approved.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(inline, nullable = false)]
+        #[schema(nullable = false)]
         expected_version: Option<Version>,
     },
 }
@@ -139,6 +137,10 @@ impl From<&ContractChangeInput> for Change {
 /// A message for the room of a company and a creator, which is opened if there is none.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "message": {"content": "Hi! Are you looking for creators?"},
+    "direction": {"type": "user_to_company", "company_id": "0199c0de-0000-7000-8000-00000000c001"},
+}))]
 pub struct CreateChatRoom {
     /// The message.
     #[serde(deserialize_with = "object::one")]
@@ -197,24 +199,22 @@ pub struct CurrentlyTypingUpdate {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[schema(as = UpdateLastSeen)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"seen_till": 12}))]
 pub struct LastSeenInput {
     /// The number of the last message seen; beyond the last one counts as the last one.
-    #[schema(inline, example = 12)]
     pub seen_till: Number,
 }
 
 /// A person's directory entry.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"given_name": "Ada", "family_name": "Okafor", "logo_url": "https://example.com/ada.png"}))]
 pub struct PutUser {
     /// First name, 1 to 200 characters.
-    #[schema(inline, example = "Ada")]
     pub given_name: Name,
     /// Last name, 1 to 200 characters.
-    #[schema(inline, example = "Okafor")]
     pub family_name: Name,
     /// Picture: "" or an absolute http(s) URL.
-    #[schema(inline, example = "https://example.com/ada.png")]
     pub logo_url: LogoUrl,
     /// Where they work; absent for a creator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,23 +225,24 @@ pub struct PutUser {
 /// A company's directory entry.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Northwind", "logo_url": ""}))]
 pub struct PutCompany {
     /// Its name, 1 to 200 characters.
-    #[schema(inline, example = "Northwind")]
     pub name: Name,
     /// Its picture: "" or an absolute http(s) URL.
-    #[schema(inline, example = "")]
     pub logo_url: LogoUrl,
 }
 
 /// A campaign's directory entry.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "company_id": "0199c0de-0000-7000-8000-00000000c001", "name": "Spring launch", "open": true,
+}))]
 pub struct PutCampaign {
     /// Whose campaign it is; never changes.
     pub company_id: CompanyId,
     /// Its name, 1 to 200 characters.
-    #[schema(inline, example = "Spring launch")]
     pub name: Name,
     /// Whether it takes new proposals.
     pub open: bool,
@@ -266,13 +267,10 @@ pub enum DirectoryChange {
         /// The person's id.
         id: UserId,
         /// First name, 1 to 200 characters.
-        #[schema(inline)]
         given_name: Name,
         /// Last name, 1 to 200 characters.
-        #[schema(inline)]
         family_name: Name,
         /// Picture: "" or an absolute http(s) URL.
-        #[schema(inline)]
         logo_url: LogoUrl,
         /// Where they work; absent for a creator.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,10 +291,8 @@ pub enum DirectoryChange {
         /// The company's id.
         id: CompanyId,
         /// Its name, 1 to 200 characters.
-        #[schema(inline)]
         name: Name,
         /// Its picture: "" or an absolute http(s) URL.
-        #[schema(inline)]
         logo_url: LogoUrl,
     },
     /// Create or replace a campaign.
@@ -306,7 +302,6 @@ pub enum DirectoryChange {
         /// Whose campaign it is; never changes.
         company_id: CompanyId,
         /// Its name, 1 to 200 characters.
-        #[schema(inline)]
         name: Name,
         /// Whether it takes new proposals.
         open: bool,

@@ -76,7 +76,6 @@ pub enum ContractChange {
         /// For this campaign.
         campaign_id: CampaignId,
         /// In cents.
-        #[schema(inline)]
         payout: Payout,
     },
     /// The creator accepted.
@@ -134,7 +133,6 @@ macro_rules! message {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         pub struct $name {
             /// Its number in the room: 1, 2, 3, … without holes.
-            #[schema(inline)]
             pub id: Number,
             /// Its id everywhere; the idempotency key it was sent with.
             pub message_id: MessageId,
@@ -205,7 +203,6 @@ pub struct CreateChatRoomResp {
     /// The message's id: the idempotency key.
     pub message_id: MessageId,
     /// The message's number in the room.
-    #[schema(inline)]
     pub id: Number,
 }
 
@@ -215,7 +212,6 @@ pub struct SendMessageResp {
     /// The message's id: the idempotency key.
     pub message_id: MessageId,
     /// The message's number in the room.
-    #[schema(inline)]
     pub id: Number,
 }
 
@@ -223,7 +219,6 @@ pub struct SendMessageResp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LastSeenResp {
     /// The number of the last message seen.
-    #[schema(inline)]
     pub seen_till: Number,
     /// How many messages came after it.
     pub new_messages: i64,
@@ -308,7 +303,6 @@ pub struct LastSeen {
     /// Who.
     pub user_id: UserId,
     /// The number of the last message they have seen; 0 for none.
-    #[schema(inline)]
     pub seen_till: Number,
 }
 

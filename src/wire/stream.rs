@@ -64,7 +64,6 @@ pub enum StreamEvent {
         /// Who.
         user_id: UserId,
         /// The number of the last message they have seen.
-        #[schema(inline)]
         message_id: Number,
     },
     /// Who is there and typing, among everyone who shares a room with you.

@@ -7,6 +7,9 @@
 mod harness;
 
 mod access;
+mod errors;
+mod openapi;
+mod readme;
 mod attachments;
 mod commands;
 mod contracts;
