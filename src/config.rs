@@ -8,11 +8,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use url::Url;
 
 /// A JWT secret shorter than this could be guessed (RFC 7518 §3.2 asks for the size of the hash).
 pub const MIN_SECRET_BYTES: usize = 32;
+
+/// The most commands in one transaction: a statement of SQLite takes 32,766 values, and a message has 13.
+const MAX_BATCH_COMMANDS: usize = 2_000;
+/// The longest life of a stream: a day.
+const MAX_MINUTES: usize = 24 * 60;
+/// The longest that log rows are kept: a century.
+const MAX_DAYS: usize = 36_500;
 
 /// What the environment and the command line say.
 #[derive(Args, Debug, Clone)]
@@ -30,7 +39,7 @@ pub struct Settings {
     /// and listening on loopback
     #[arg(long, env = "HAGGLE_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
-    /// File or http(s) URL of a JWKS with the host application's public keys (RS256, ES256, EdDSA), instead of a secret
+    /// File or http(s) URL of a JWKS with the host application's public keys (RS256, ES256, `EdDSA`), instead of a secret
     #[arg(long, env = "HAGGLE_JWT_JWKS")]
     pub jwt_jwks: Option<String>,
     /// The `aud` that tokens must carry; needed with a JWKS
@@ -210,12 +219,16 @@ impl Settings {
         create_private_dir(&self.data_dir)?;
         let tokens = self.token_config()?;
         let database = self.database()?;
-        positive("HAGGLE_BATCH_COMMANDS", self.batch_commands)?;
+        within("HAGGLE_BATCH_COMMANDS", self.batch_commands, MAX_BATCH_COMMANDS)?;
         positive("HAGGLE_QUEUE_COMMANDS", self.queue_commands)?;
         positive("HAGGLE_READERS", self.readers)?;
         positive("HAGGLE_RATE_PER_SECOND", self.rate_per_second as usize)?;
         positive("HAGGLE_RATE_BURST", self.rate_burst as usize)?;
-        positive("HAGGLE_STREAM_MINUTES", self.stream_minutes as usize)?;
+        within("HAGGLE_STREAM_MINUTES", self.stream_minutes as usize, MAX_MINUTES)?;
+        within("HAGGLE_LOG_RETENTION_DAYS", self.log_retention_days as usize, MAX_DAYS)?;
+        positive("HAGGLE_MAX_STREAMS_PER_USER", self.max_streams_per_user)?;
+        positive("HAGGLE_MAX_CONNECTIONS", self.max_connections)?;
+        positive("HAGGLE_MAX_CONNECTIONS_PER_ADDRESS", self.max_connections_per_address)?;
         Ok(Config {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
@@ -288,7 +301,7 @@ impl Settings {
         }
         let mut random = [0_u8; MIN_SECRET_BYTES];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| ConfigError("The system gives no random bytes".to_owned()))?;
-        let secret = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes();
+        let secret = URL_SAFE_NO_PAD.encode(random).into_bytes();
         write_private(&path, &secret).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
         Ok(secret)
     }
@@ -310,6 +323,10 @@ fn write_private(path: &PathBuf, bytes: &[u8]) -> std::io::Result<()> {
 
 fn positive(name: &str, value: usize) -> Result<(), ConfigError> {
     if value == 0 { refuse(format!("{name} must be at least 1")) } else { Ok(()) }
+}
+
+fn within(name: &str, value: usize, most: usize) -> Result<(), ConfigError> {
+    if (1..=most).contains(&value) { Ok(()) } else { refuse(format!("{name} must be from 1 to {most}")) }
 }
 
 fn long_enough(name: &str, key: Option<String>) -> Result<Option<Vec<u8>>, ConfigError> {

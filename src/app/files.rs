@@ -8,20 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use diesel::{ExpressionMethods, QueryDsl, QueryResult};
 use futures_util::Stream;
 
 use crate::attachments::{FileStore, IN_FLIGHT_BYTES, InFlight, Reservation, WriteError, media_type};
 use crate::clock::Clock;
 use crate::commands::{Maintenance, Writer};
-use crate::domain::{AttachmentId, Command, FileName, ObjectId, StoredFile, Timestamp, Upload, UserId};
+use crate::domain::{AttachmentId, Command, FileName, ObjectId, StoredFile, Upload, UserId};
 use crate::error::{Error, Result};
-use crate::on;
-use crate::store::schema::uploads;
-use crate::store::{Conn, Store};
+use crate::store::{Store, files};
 
 /// Files that no message has held for this long are deleted.
-const UNATTACHED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const UNATTACHED_FOR: Duration = Duration::from_hours(24);
 /// Files deleted in one round of the sweep.
 const SWEPT_AT_ONCE: i64 = 1_000;
 
@@ -72,8 +69,8 @@ impl Files {
         let _reserved = self.reserve(input.reserved)?;
         let object = ObjectId(self.clock.new_id());
         let reserved = i64::try_from(input.reserved).unwrap_or(i64::MAX);
-        self.writer.submit(Command::Upload(Upload::Begin { owner, object, reserved })).await?;
         let guard = UploadGuard { object, files: self.clone(), armed: AtomicBool::new(true) };
+        self.writer.submit(Command::Upload(Upload::Begin { owner, object, reserved })).await?;
         let written = self.bytes.write(object, body, input.limit).await.map_err(|error| match error {
             WriteError::TooLarge => Error::TooLarge,
             WriteError::Body(_) => Error::Malformed("The body broke off.".to_owned()),
@@ -108,7 +105,7 @@ impl Files {
     pub async fn sweep(&self, store: &Store) -> Result<usize> {
         let before = self.clock.now().minus(UNATTACHED_FOR);
         self.writer.maintain(Maintenance::ExpireFiles { before }).await?;
-        let objects = overdue(&mut store.reader().await?, before).await?;
+        let objects = files::overdue(&mut store.reader().await?, before, SWEPT_AT_ONCE).await?;
         let mut deleted = Vec::new();
         for object in objects {
             match self.bytes.delete(object).await {
@@ -118,12 +115,6 @@ impl Files {
         }
         if deleted.is_empty() { Ok(0) } else { self.writer.maintain(Maintenance::ForgetUploads(deleted)).await }
     }
-}
-
-/// Objects that no attachment names and that have been under way for too long.
-async fn overdue(conn: &mut Conn, before: Timestamp) -> QueryResult<Vec<ObjectId>> {
-    use diesel_async::RunQueryDsl;
-    on!(conn, |c| uploads::table.filter(uploads::at.lt(before)).limit(SWEPT_AT_ONCE).select(uploads::object).load(c))
 }
 
 /// A file whose bytes are stored and whose fate is not decided.

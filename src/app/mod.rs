@@ -5,14 +5,16 @@ pub mod files;
 mod run;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::files::{Files, StoredUpload};
 use crate::attachments::{FileStore, Links};
 use crate::auth::{Limits, SessionCookies, SigningKeys, Verifier};
 use crate::clock::Clock;
-use crate::commands::{Writer, WriterSettings};
+use crate::commands::{Maintenance, Writer, WriterSettings};
 use crate::config::Config;
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
@@ -66,7 +68,14 @@ pub struct App {
     pub fatal: CancellationToken,
     /// Ends the tasks in the background.
     background: CancellationToken,
+    /// Whether commands could be taken, and when that was found out.
+    readiness: Mutex<Option<(Instant, bool)>>,
 }
+
+/// How long the answer of readiness holds: asking it costs the writer a transaction.
+const READY_FOR: Duration = Duration::from_secs(1);
+/// How long readiness waits for the writer: as long as a load balancer waits for readiness.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 impl App {
     /// Opens the database and starts everything but the listener.
@@ -75,7 +84,7 @@ impl App {
     /// A sentence that says what stands in the way.
     pub async fn start(config: Config, clock: Clock) -> std::result::Result<Arc<Self>, StartError> {
         let (background, fatal) = (CancellationToken::new(), CancellationToken::new());
-        let store = Store::open(&config, &background).await.map_err(|error| StartError(error.0))?;
+        let store = Store::open(&config, &background, &fatal).await.map_err(|error| StartError(error.0))?;
         let store = Arc::new(store);
         let remembered = remember(&store, &clock).await.map_err(|error| failed("database")(&error.problem().detail))?;
         let key = config.signing_key.clone().unwrap_or(remembered.signing_key);
@@ -114,6 +123,7 @@ impl App {
             verifier,
             fatal,
             background: background.clone(),
+            readiness: Mutex::new(None),
         });
         chores::start(&app, background);
         Ok(app)
@@ -152,12 +162,30 @@ impl App {
             upload.keep_until_known();
             let receipt = writer.submit(command).await;
             match &receipt {
-                Ok(Receipt::Sent { repeated: false, .. }) | Err(Error::OutcomeUnknown(_)) => {}
+                Ok(Receipt::Sent { repeated: false, .. } | Receipt::Uploaded { created: true })
+                | Err(Error::OutcomeUnknown(_)) => {}
                 Ok(_) | Err(_) => upload.discard().await,
             }
             receipt
         });
         submitted.await.unwrap_or_else(|error| Err(Error::OutcomeUnknown(error.to_string())))
+    }
+
+    /// Whether commands can be taken: the writer reaches the database, and the server is not stopping.
+    pub async fn is_ready(&self) -> bool {
+        if self.stopping.is_cancelled() || !self.writer.is_ready() {
+            return false;
+        }
+        let mut known = self.readiness.lock().await;
+        match *known {
+            Some((at, ready)) if at.elapsed() < READY_FOR => ready,
+            _ => {
+                let probe = tokio::time::timeout(READY_WITHIN, self.writer.maintain(Maintenance::Probe));
+                let ready = matches!(probe.await, Ok(Ok(_)));
+                *known = Some((Instant::now(), ready));
+                ready
+            }
+        }
     }
 
     /// Ends everything that [`App::start`] started, after the work that waits.

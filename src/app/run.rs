@@ -42,7 +42,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationT
 async fn serve_metrics(app: &Arc<App>, limits: Limits, stop: CancellationToken) {
     let Some(address) = app.config.metrics_listen else { return };
     match TcpListener::bind(address).await {
-        Ok(listener) => http::server::serve(listener, http::metrics_router(), limits, stop).await,
+        Ok(listener) => http::server::serve(listener, http::metrics_router(app.clone()), limits, stop).await,
         Err(error) => tracing::error!(%address, %error, "HAGGLE_METRICS_LISTEN"),
     }
 }

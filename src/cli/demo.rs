@@ -20,7 +20,7 @@ use super::serve::{start_log, stop_on_signal};
 use super::{CLOCK, Failed};
 
 /// How long the printed tokens are good.
-const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 const fn id(last: u16) -> Uuid {
     Uuid::from_u128(0x0199_c0de_0000_7000_8000_0000_0000_0000 + last as u128)
@@ -38,11 +38,14 @@ const ADA: UserId = UserId(id(0xa001));
 const KOFI: UserId = UserId(id(0xa002));
 const MEI: UserId = UserId(id(0xa003));
 
+/// The companies and their names.
+const COMPANIES: [(CompanyId, &str); 2] = [(NORTHWIND, "Northwind"), (LUMEN, "Lumen Studio")];
+
 /// Everyone, with the company they work for.
-const PEOPLE: [(UserId, &str, &str, Option<(CompanyId, &str)>); 6] = [
-    (NORA, "Nora", "Lind", Some((NORTHWIND, "Northwind"))),
-    (BEN, "Ben", "Osei", Some((NORTHWIND, "Northwind"))),
-    (LUCA, "Luca", "Moretti", Some((LUMEN, "Lumen Studio"))),
+const PEOPLE: [(UserId, &str, &str, Option<CompanyId>); 6] = [
+    (NORA, "Nora", "Lind", Some(NORTHWIND)),
+    (BEN, "Ben", "Osei", Some(NORTHWIND)),
+    (LUCA, "Luca", "Moretti", Some(LUMEN)),
     (ADA, "Ada", "Okafor", None),
     (KOFI, "Kofi", "Mensah", None),
     (MEI, "Mei", "Tanaka", None),
@@ -132,7 +135,7 @@ async fn negotiate(app: &App) -> Result<RoomId, Failed> {
 fn directory() -> Result<Vec<DirectoryOperation>, Failed> {
     let name = |name: &str| name.to_owned().try_into();
     let mut operations = Vec::new();
-    for (id, called) in [(NORTHWIND, "Northwind"), (LUMEN, "Lumen Studio")] {
+    for (id, called) in COMPANIES {
         operations.push(DirectoryOperation::PutCompany {
             id,
             name: name(called)?,
@@ -144,13 +147,13 @@ fn directory() -> Result<Vec<DirectoryOperation>, Failed> {
     {
         operations.push(DirectoryOperation::PutCampaign { id, company_id, name: name(called)?, open: true });
     }
-    for (id, given, family, company) in PEOPLE {
+    for (id, given, family, company_id) in PEOPLE {
         operations.push(DirectoryOperation::PutUser {
             id,
             given_name: name(given)?,
             family_name: name(family)?,
             logo_url: String::new().try_into()?,
-            company_id: company.map(|(id, _)| id),
+            company_id,
         });
     }
     Ok(operations)
@@ -181,7 +184,8 @@ fn greeting(app: &Arc<App>, url: &str, room: RoomId) -> String {
     let people: Vec<String> = PEOPLE
         .iter()
         .map(|(id, given, family, company)| {
-            let role = company.map_or("creator".to_owned(), |(_, name)| name.to_owned());
+            let employer = COMPANIES.iter().find(|(id, _)| Some(*id) == *company);
+            let role = employer.map_or("creator", |(_, name)| name);
             format!("{given} {family} ({role})\n  {}", token(*id))
         })
         .collect();

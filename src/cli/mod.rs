@@ -79,7 +79,7 @@ fn block_on(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed
 async fn migrate(settings: Settings) -> Result<(), Failed> {
     let config = settings.resolve()?;
     let stop = tokio_util::sync::CancellationToken::new();
-    haggle::store::Store::open(&config, &stop).await?;
+    haggle::store::Store::open(&config, &stop, &stop).await?;
     stop.cancel();
     println!("The database is up to date.");
     Ok(())

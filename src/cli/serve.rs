@@ -1,5 +1,7 @@
 //! `haggle serve`.
 
+use std::io::IsTerminal;
+
 use haggle::app::{self, App};
 use haggle::config::{Config, Settings};
 use tokio::net::TcpListener;
@@ -33,10 +35,12 @@ fn warn_about(config: &Config) {
     }
 }
 
-/// Starts the log on standard error.
+/// Starts the log on standard error, in colour on a terminal only.
 pub fn start_log(filter: &str, format: &str) -> Result<(), Failed> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("HAGGLE_LOG: {error}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colour = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(colour).with_target(false);
     let started = if format == "json" { log.json().flatten_event(true).try_init() } else { log.try_init() };
     started.map_err(|error| format!("log: {error}").into())
 }

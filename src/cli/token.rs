@@ -12,10 +12,9 @@ use super::{CLOCK, Failed};
 
 /// Whose token, and for how long.
 #[derive(Args, Clone)]
-#[group(id = "who", required = true, multiple = false, args = ["user", "service"])]
 pub struct TokenArgs {
     /// The user's id: the token's `sub`
-    #[arg(long)]
+    #[arg(long, required_unless_present = "service", conflicts_with = "service")]
     pub user: Option<UserId>,
     /// A token of the host application's backend instead: scope haggle:admin
     #[arg(long)]

@@ -90,6 +90,12 @@ impl Unsure {
         let Self { waiting, decided } = self;
         waiting.answer.send(|| match (&decided, key, known) {
             (Err(refusal), _, _) => Err(refusal.clone().into()),
+            (Ok(Receipt::Sent { number, .. }), Some(key), Some(known))
+                if known.get(&key).is_some_and(|answered| answered.number != *number) =>
+            {
+                // Another node has answered the same key meanwhile: asking again gives that answer.
+                Err(unknown())
+            }
             (Ok(receipt), Some(key), Some(known)) if known.contains_key(&key) => Ok(*receipt),
             (Ok(_), Some(_), Some(_)) => Err(Error::Unavailable("the commit did not take place".to_owned())),
             _ => Err(unknown()),
@@ -131,7 +137,7 @@ pub async fn commit(conn: &mut Conn, settings: &WriterSettings, batch: Vec<Waiti
         settings.fatal.cancel();
     }
     let waiting = commands.into_iter().zip(answers).map(|(command, answer)| Waiting { command, answer });
-    if failed.in_commit && (matches!(conn, Conn::PostgresWriter(_)) || failed.is_disk_failure()) {
+    if failed.in_commit && (matches!(conn, Conn::Postgres(_)) || failed.is_disk_failure()) {
         let decided = decided.answers.into_iter();
         return Outcome::ConnectionLost(
             waiting.zip(decided).map(|(waiting, decided)| Unsure { waiting, decided }).collect(),
@@ -141,7 +147,8 @@ pub async fn commit(conn: &mut Conn, settings: &WriterSettings, batch: Vec<Waiti
     for one in waiting {
         one.answer.send(|| Err(nothing_done(about_data, &failed)));
     }
-    if matches!(conn, Conn::PostgresWriter(_)) { Outcome::ConnectionLost(Vec::new()) } else { Outcome::Committed }
+    let lost = matches!(conn, Conn::Postgres(_)) && !about_data;
+    if lost { Outcome::ConnectionLost(Vec::new()) } else { Outcome::Committed }
 }
 
 fn nothing_done(about_data: bool, failed: &DbError) -> Error {
@@ -155,10 +162,13 @@ async fn one_by_one(
     commands: Vec<Command>,
     answers: Vec<Answer>,
 ) -> Outcome {
-    for (command, answer) in commands.into_iter().zip(answers) {
+    let mut waiting = commands.into_iter().zip(answers);
+    while let Some((command, answer)) = waiting.next() {
         let outcome = Box::pin(commit(conn, settings, vec![Waiting { command, answer }])).await;
         if let Outcome::ConnectionLost(unsure) = outcome {
-            // The rest are answered by dropping them: outcome unknown is the most that can be said.
+            for (_, answer) in waiting {
+                answer.send(|| Err(Error::Unavailable("the connection broke".to_owned())));
+            }
             return Outcome::ConnectionLost(unsure);
         }
     }

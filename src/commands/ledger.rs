@@ -87,7 +87,7 @@ impl Ledger {
                 self.wrote.insert((room_id, user_id), seen_till);
             }
             Event::Viewed { room, user_id, seen_till } => self.record_view(&room, user_id, seen_till),
-            Event::UserPut { user, joined, moved } => self.record_user(world, user, joined, moved),
+            Event::UserPut { user, joined, moved } => self.record_user(world, &user, joined, moved),
             Event::CompanyPut(company) => {
                 self.companies.insert(company.id);
                 self.directory();
@@ -120,7 +120,7 @@ impl Ledger {
             room_id: room.id,
             creator_id: room.creator_id,
             company_id: room.company_id,
-            news,
+            news: Box::new(news),
         });
         self.append(row, kind.unwrap_or(EntryKind::Directory));
     }
@@ -132,12 +132,12 @@ impl Ledger {
             room_id: room.id,
             creator_id: room.creator_id,
             company_id: room.company_id,
-            news: News::NewLastView { user_id, seen_till },
+            news: Box::new(News::NewLastView { user_id, seen_till }),
         };
         self.append(row, kind);
     }
 
-    fn record_user(&mut self, world: &mut World, user: User, joined: Option<CompanyId>, moved: bool) {
+    fn record_user(&mut self, world: &mut World, user: &User, joined: Option<CompanyId>, moved: bool) {
         self.users.insert(user.id);
         self.joined.extend(joined.map(|company| (user.id, company)));
         if !moved {

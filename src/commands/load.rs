@@ -158,7 +158,8 @@ async fn load_rooms(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<RoomI
             .filter(rooms::creator_id.eq_any(&creators).and(rooms::company_id.eq_any(&companies)))
             .select(RoomRow::as_select())
             .load(c))?;
-        rows.extend(of_pairs);
+        // The two lists name more pairs than were asked for.
+        rows.extend(of_pairs.into_iter().filter(|row| named.pairs.contains(&(row.company_id, row.creator_id))));
     }
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }

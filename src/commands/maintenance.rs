@@ -40,8 +40,7 @@ pub async fn run(conn: &mut Conn, what: Maintenance) -> Result<usize, DbError> {
 }
 
 async fn trim(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
-    let Some(until) = log::newest_before(conn, before).await? else { return Ok(0) };
-    let deleted = log::delete_oldest(conn, until, ROWS_AT_ONCE).await?;
+    let deleted = log::delete_oldest(conn, before, ROWS_AT_ONCE).await?;
     if deleted > 0 {
         let trimmed = meta::trimmed(conn).await? + i64::try_from(deleted).unwrap_or(0);
         meta::set(conn, meta::TRIMMED, &trimmed.to_string()).await?;

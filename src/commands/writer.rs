@@ -18,6 +18,8 @@ use crate::store::{Conn, Store};
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// The most last-seen updates in one transaction.
 const BATCH_SEEN: usize = 1_000;
+/// How long a transaction may take: a database that hangs is answered 503 (PostgreSQL's own limits are shorter).
+const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the writer waits before it tries to reach a lost database again.
 const RECONNECT_EVERY: Duration = Duration::from_millis(200);
 
@@ -63,9 +65,23 @@ impl Writer {
         let (queue, work) = mpsc::channel(settings.queue_commands);
         let seen = Arc::new(SeenMap::default());
         let bell = Arc::new(Notify::new());
-        let task = Task { store, settings, work, seen: seen.clone(), bell: bell.clone(), conn: None, next: None };
+        let task = Task {
+            store,
+            settings,
+            work,
+            seen: seen.clone(),
+            bell: bell.clone(),
+            conn: None,
+            next: None,
+            passed_over: false,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(task.run()))?;
+        let unexpected_end = task.settings.fatal.clone().drop_guard();
+        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            runtime.block_on(task.run());
+            // A panic does not come here: without its writer the process has no use.
+            unexpected_end.disarm();
+        })?;
         Ok(Self { queue, seen, bell })
     }
 
@@ -86,9 +102,17 @@ impl Writer {
     /// # Errors
     /// As [`Writer::submit`].
     pub async fn last_seen(&self, update: UpdateLastSeen) -> Result<Receipt> {
+        let gone = || Error::Unavailable("the writer stopped".to_owned());
+        if self.queue.is_closed() {
+            return Err(gone());
+        }
         let receipt = self.seen.put(update);
         self.bell.notify_one();
-        receipt.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the writer stopped".to_owned())))
+        tokio::select! {
+            biased;
+            receipt = receipt => receipt.unwrap_or_else(|_| Err(gone())),
+            () = self.queue.closed() => Err(gone()),
+        }
     }
 
     /// Has the writer tidy up; returns how many rows it touched.
@@ -97,7 +121,7 @@ impl Writer {
     /// [`Error::Unavailable`] when nothing was done.
     pub async fn maintain(&self, what: Maintenance) -> Result<usize> {
         let (answer, done) = oneshot::channel();
-        let gone = |_| Error::Unavailable("the writer stopped".to_owned());
+        let gone = |()| Error::Unavailable("the writer stopped".to_owned());
         self.queue.send(Work::Maintenance(what, answer)).await.map_err(|_| gone(()))?;
         done.await.unwrap_or_else(|_| Err(gone(())))
     }
@@ -132,6 +156,8 @@ struct Task {
     conn: Option<Conn>,
     /// Work that was taken from the queue but belongs to the next batch.
     next: Option<Work>,
+    /// Whether the last turn took no last-seen updates along.
+    passed_over: bool,
 }
 
 impl Task {
@@ -139,6 +165,7 @@ impl Task {
         while let Some(first) = self.wait().await {
             match first {
                 Some(Work::Maintenance(what, answer)) => {
+                    self.passed_over = true;
                     let done = self.maintain(what).await;
                     let _ = answer.send(done);
                 }
@@ -162,11 +189,13 @@ impl Task {
 
     /// Waits for work: `Some(None)` means that last-seen updates wait, `None` that there will be no more work.
     async fn wait(&mut self) -> Option<Option<Work>> {
+        // Nobody who waits in the map waits for more than one turn.
+        let owed = std::mem::replace(&mut self.passed_over, false) || self.work.is_empty();
+        if owed && !self.seen.is_empty() {
+            return Some(None);
+        }
         if let Some(next) = self.next.take() {
             return Some(Some(next));
-        }
-        if !self.seen.is_empty() && self.work.is_empty() {
-            return Some(None);
         }
         tokio::select! {
             biased;
@@ -198,6 +227,7 @@ impl Task {
                 Err(_) => break,
             }
         }
+        self.passed_over = alone;
         if !alone {
             let seen = self.seen.take(BATCH_SEEN);
             batch.extend(seen.into_iter().map(|(update, answers)| Waiting {
@@ -213,19 +243,26 @@ impl Task {
             return;
         }
         metrics::histogram!("haggle_batch_commands").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-        let Some(mut conn) = self.connect().await else {
+        // Nothing more is promised on a disk that has failed.
+        let conn = if self.settings.fatal.is_cancelled() { None } else { self.connect().await };
+        let Some(mut conn) = conn else {
             for waiting in batch {
                 waiting.answer.send(|| Err(Error::Unavailable("the database is away".to_owned())));
             }
             return;
         };
-        let outcome = batch::commit(&mut conn, &self.settings, batch).await;
-        match outcome {
-            batch::Outcome::Committed => self.conn = Some(conn),
+        let commit = batch::commit(&mut conn, &self.settings, batch);
+        match tokio::time::timeout(COMMIT_WITHIN, commit).await {
+            Ok(batch::Outcome::Committed) => self.conn = Some(conn),
             // The next batch finds out whether the database is back.
-            batch::Outcome::ConnectionLost(unsure) => {
+            Ok(batch::Outcome::ConnectionLost(unsure)) => {
                 drop(conn);
                 self.settle(unsure).await;
+            }
+            // Those who wait have been told that the outcome is not known, by letting go of their answers.
+            Err(_) => {
+                tracing::warn!("the database does not answer");
+                (self.settings.deliver)(Vec::new());
             }
         }
     }
@@ -235,10 +272,14 @@ impl Task {
         if unsure.is_empty() {
             return;
         }
-        let known = match self.connect().await {
+        // What a failed disk says it holds is not to be believed.
+        let reached = if self.settings.fatal.is_cancelled() { None } else { self.connect().await };
+        let known = match reached {
             Some(mut conn) => {
                 let known = batch::committed(&mut conn, &unsure).await.ok();
-                self.conn = Some(conn);
+                if known.is_some() {
+                    self.conn = Some(conn);
+                }
                 known
             }
             None => None,
@@ -253,11 +294,17 @@ impl Task {
     async fn maintain(&mut self, what: Maintenance) -> Result<usize> {
         let away = || Error::Unavailable("the database is away".to_owned());
         let mut conn = self.connect().await.ok_or_else(away)?;
-        let done = maintenance::run(&mut conn, what).await;
+        let running = tokio::time::timeout(COMMIT_WITHIN, maintenance::run(&mut conn, what)).await;
+        let done = running.map_err(|_| Error::Unavailable("the database does not answer".to_owned()))?;
         if done.is_ok() {
             self.conn = Some(conn);
         }
-        done.map_err(|failed| failed.error.into())
+        done.map_err(|failed| {
+            if failed.is_disk_failure() {
+                self.settings.fatal.cancel();
+            }
+            failed.error.into()
+        })
     }
 
     async fn connect(&mut self) -> Option<Conn> {

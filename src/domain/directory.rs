@@ -87,18 +87,21 @@ impl User {
 /// # Errors
 /// The first refusal; of a longer batch, with the operation's index.
 pub fn decide_all(world: &World, operations: &[DirectoryOperation]) -> Result<Decision, Refusal> {
+    if let [operation] = operations {
+        let (created, event) = decide_one(world, operation)?;
+        return Ok((Receipt::Directory { created }, vec![event]));
+    }
     let mut scratch = world.clone();
     let mut events = Vec::with_capacity(operations.len());
-    let mut created = None;
+    let mut first = None;
     for (index, operation) in operations.iter().enumerate() {
-        let (new, event) = decide_one(&scratch, operation).map_err(|refusal| {
-            if operations.len() == 1 { refusal } else { Refusal::Operation { index, refusal: Box::new(refusal) } }
-        })?;
-        created.get_or_insert(new);
+        let refused = |refusal| Refusal::Operation { index, refusal: Box::new(refusal) };
+        let (created, event) = decide_one(&scratch, operation).map_err(refused)?;
+        first.get_or_insert(created);
         scratch.apply(&event);
         events.push(event);
     }
-    Ok((Receipt::Directory { created: created.unwrap_or(false) }, events))
+    Ok((Receipt::Directory { created: first.unwrap_or(false) }, events))
 }
 
 fn decide_one(world: &World, operation: &DirectoryOperation) -> Result<(bool, Event), Refusal> {

@@ -68,7 +68,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// Told to the creator and the company of a room.
-    Told { room_id: RoomId, creator_id: UserId, company_id: CompanyId, news: News },
+    Told { room_id: RoomId, creator_id: UserId, company_id: CompanyId, news: Box<News> },
     /// A person's company or activity is now this; not told, but hubs act on it.
     Access { user_id: UserId, company_id: Option<CompanyId>, active: bool },
     /// A change of names only; nothing to do.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, TICK};
 use crate::domain::Entry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::log::{self, Audience};
 
@@ -75,12 +75,22 @@ async fn run(hub: Arc<Hub>, store: Arc<Store>, mut waiting: mpsc::Receiver<Vec<E
 
 /// Brings the hub to the head of the log.
 async fn read_log(hub: &Hub, store: &Store) -> Result<()> {
+    let late = |_| Err(Error::Unavailable("the database does not answer".to_owned()));
+    tokio::time::timeout(SWEEP_EVERY, read_to_head(hub, store)).await.unwrap_or_else(late)
+}
+
+async fn read_to_head(hub: &Hub, store: &Store) -> Result<()> {
     loop {
         let mut conn = store.reader().await?;
         let after = hub.position();
         let entries = log::entries(&mut conn, Audience::Everything, after, i64::MAX, ENTRIES_AT_ONCE).await?;
         let more = entries.len() == ENTRIES_AT_ONCE;
-        hub.deliver(entries);
+        if !hub.deliver(entries) {
+            // Trimmed while this node was cut off.
+            let head = log::head(&mut conn).await?;
+            tracing::warn!(after, head, "the log has a gap here; streams begin anew");
+            hub.jump(head);
+        }
         if !more {
             return Ok(());
         }

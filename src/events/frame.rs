@@ -87,7 +87,7 @@ pub fn encode_entry(entry: &Entry, epoch: &Epoch, status: impl Fn(UserId) -> Act
 fn event(entry: &Entry, status: impl Fn(UserId) -> ActivityState) -> Option<(StreamEvent, Option<StoredFile>)> {
     let EntryKind::Told { room_id, creator_id, news, .. } = &entry.kind else { return None };
     let room_id = *room_id;
-    let told = match news {
+    let told = match &**news {
         News::NewLastView { user_id, seen_till } => {
             (StreamEvent::NewLastView { room_id, user_id: *user_id, message_id: *seen_till }, None)
         }

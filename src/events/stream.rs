@@ -8,17 +8,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::{ExpressionMethods, QueryDsl, QueryResult};
-use diesel_async::RunQueryDsl;
+use diesel::QueryResult;
 
 use super::frame::{encode_entry, frame, frame_with_retry};
 use super::hub::{CatchUp, HEARTBEAT, Hub, Registration};
 use super::outbox::Outbox;
 use crate::domain::{CompanyId, ConnectionId, Cursor, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::on;
 use crate::store::log::{self, Audience};
-use crate::store::schema::rooms;
 use crate::store::{Conn, Store, directory, meta};
 use crate::wire::{GoodbyeReason, ResyncReason, StreamEvent};
 
@@ -58,9 +55,11 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
         viewing: opening.viewing,
         expires_at: opening.expires_at,
     };
-    if hub.register(registration).is_err() {
-        let goodbye = StreamEvent::Goodbye { reason: GoodbyeReason::TooManyStreams };
-        outbox.close_with(frame_with_retry(&goodbye, None, RETRY_TOO_MANY));
+    if let Err(reason) = hub.register(registration) {
+        let goodbye = StreamEvent::Goodbye { reason };
+        let too_many = reason == GoodbyeReason::TooManyStreams;
+        let retry = if too_many { RETRY_TOO_MANY } else { retry_millis(connection) };
+        outbox.close_with(frame_with_retry(&goodbye, None, retry));
         outbox.closed().await;
         return;
     }
@@ -126,10 +125,14 @@ impl OpenStream {
             match self.look_up().await {
                 Ok(place) => return Ok(place),
                 Err(Error::Unavailable(_)) => tokio::time::sleep(RETRY_DATABASE).await,
-                Err(error) => {
-                    tracing::debug!(?error, "a stream could not be opened");
+                Err(Error::Refused(_)) => {
                     let goodbye = StreamEvent::Goodbye { reason: GoodbyeReason::AccessChanged };
                     self.outbox.close_with(frame(&goodbye, None));
+                    return Err(Ended);
+                }
+                Err(error) => {
+                    tracing::error!(?error, "a stream could not be opened");
+                    self.outbox.close();
                     return Err(Ended);
                 }
             }
@@ -144,7 +147,7 @@ impl OpenStream {
                 None => (None, HashSet::new(), 0),
                 Some(id) => {
                     let user = directory::active_user(conn, id).await?;
-                    (user.company_id, companies_of(conn, id).await?, user.access_position)
+                    (user.company_id, directory::creator_of(conn, id).await?, user.access_position)
                 }
             };
             let audience = self.opening.user.map_or(Audience::Everything, |user| Audience::Of(user, company));
@@ -240,13 +243,6 @@ impl OpenStream {
     async fn send(&self, frame: super::outbox::Frame) -> std::result::Result<(), Ended> {
         self.outbox.send(frame).await.map_err(|_| Ended)
     }
-}
-
-/// The companies that somebody has rooms with, as a creator.
-async fn companies_of(conn: &mut Conn, creator: UserId) -> QueryResult<HashSet<CompanyId>> {
-    let ids: Vec<CompanyId> =
-        on!(conn, |c| rooms::table.filter(rooms::creator_id.eq(creator)).select(rooms::company_id).load(c))?;
-    Ok(ids.into_iter().collect())
 }
 
 /// When to come back: spread by the random name of the stream.

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use diesel::{OptionalExtension, QueryDsl, SelectableHelper};
-use diesel_async::RunQueryDsl;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -15,13 +13,9 @@ use super::openapi::{Bytes, Problems};
 use crate::app::App;
 use crate::app::files::FileInput;
 use crate::attachments::{self, Reader, STREAMED_BYTES};
-use crate::domain::{AttachmentId, Command, FileName, Receipt, StoredFile, Upload};
+use crate::domain::{AttachmentId, Command, FileName, Receipt, Upload};
 use crate::error::{Error, Result};
-use crate::on;
 use crate::queries;
-use crate::store::rows::AttachmentRow;
-use crate::store::schema::attachments as table;
-use crate::store::{Conn, directory};
 use crate::wire::Attachment;
 
 /// What an upload is called.
@@ -93,27 +87,9 @@ pub async fn get_attachment(
     Path(id): Path<AttachmentId>,
 ) -> Result<axum::Json<Attachment>> {
     let mut conn = app.store.reader().await?;
-    let file = readable_file(&mut conn, caller.reader(), id).await?;
+    let file = queries::readable_file(&mut conn, caller.reader(), id).await?;
     let link = app.hub.link(&file, caller.user());
     Ok(axum::Json(Attachment::new(file, link)))
-}
-
-/// The file, if the reader may read it; to others it does not exist.
-async fn readable_file(conn: &mut Conn, reader: queries::Reader, id: AttachmentId) -> Result<StoredFile> {
-    if let queries::Reader::User(user) = reader {
-        directory::active_user(conn, user).await?;
-    }
-    let row = on!(conn, |c| table::table.find(id).select(AttachmentRow::as_select()).first(c)).optional()?;
-    let file = row.map(StoredFile::from).ok_or(Error::NotFound)?;
-    match (file.room_id, reader) {
-        (_, queries::Reader::Service) => {}
-        (Some(room), reader) => {
-            queries::readable_room(conn, reader, room).await?;
-        }
-        (None, queries::Reader::User(user)) if user == file.owner => {}
-        (None, queries::Reader::User(_)) => return Err(Error::NotFound),
-    }
-    Ok(file)
 }
 
 /// What a signed link carries.
@@ -163,7 +139,7 @@ pub async fn download_attachment(
     };
     let file = {
         let mut conn = app.store.reader().await?;
-        readable_file(&mut conn, reader, id).await.map_err(|error| match error {
+        queries::readable_file(&mut conn, reader, id).await.map_err(|error| match error {
             Error::Unavailable(_) | Error::Internal(_) => error,
             _ => void(),
         })?

@@ -59,7 +59,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Response {
 
 fn finish(response: &mut Response, id: &str, method: &Method) {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        write_problem(response, Problem { request_id: id.to_owned(), ..problem }, method);
+        write_problem(response, &Problem { request_id: id.to_owned(), ..problem }, method);
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
@@ -76,8 +76,8 @@ fn finish(response: &mut Response, id: &str, method: &Method) {
     }
 }
 
-fn write_problem(response: &mut Response, problem: Problem, method: &Method) {
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
+fn write_problem(response: &mut Response, problem: &Problem, method: &Method) {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
     response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(body) };

@@ -1,6 +1,7 @@
 //! The event stream, its session cookie, and whether its page is in view.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -19,8 +20,10 @@ use crate::error::{Error, Result};
 use crate::events::frame::frame;
 use crate::events::outbox::Outbox;
 use crate::events::stream::{self, Opening};
-use crate::store::directory;
 use crate::wire::{CurrentlyViewingUpdate, GoodbyeReason, StreamEvent};
+
+/// How long opening a stream waits for the database before it answers without it.
+const DATABASE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a stream is opened.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -99,13 +102,9 @@ pub async fn stream_events(
 /// Somebody whom the directory does not know, or not any more, need not come back. A database that is away is no
 /// answer: the stream waits for it.
 async fn refuse_unknown(app: &App, user: UserId) -> Result<()> {
-    let known = match app.store.reader().await {
-        Ok(mut conn) => directory::active_user(&mut conn, user).await.map(|_| ()),
-        Err(error) => Err(error),
-    };
-    match known {
-        Err(Error::Unavailable(_)) => Ok(()),
-        known => known,
+    match tokio::time::timeout(DATABASE_WITHIN, app.require_membership(user, None)).await {
+        Err(_) | Ok(Err(Error::Unavailable(_))) => Ok(()),
+        Ok(known) => known,
     }
 }
 

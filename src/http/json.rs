@@ -49,8 +49,8 @@ fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", escape(key))),
+            Segment::Seq { index } => pointer.extend(["/", &index.to_string()]),
+            Segment::Map { key } => pointer.extend(["/", &escape(key)]),
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
@@ -131,18 +131,22 @@ mod tests {
         insta::assert_snapshot!(refused(r#"{"content":"","attachment_id":"x"}"#), @"/attachment_id must be a UUID");
         insta::assert_snapshot!(
             refused(r#"{"content":"","contract_change":{"type":"accepted"}}"#),
-            @"/contract_change is none of the values that are taken here"
+            @"/contract_change/type is none of the values that are taken here"
         );
     }
 
     #[test]
     fn what_is_not_json_is_malformed() {
-        let deep = "[".repeat(1_000);
-        for body in ["", "{", "nope", r#"{"content":"\ud800"}"#, r#"{"content":1e999}"#, r#"{"content":"a"} x"#, &deep]
-        {
+        for body in ["", "{", "nope", r#"{"content":"\ud800"}"#, r#"{"content":1e999}"#, r#"{"content":"a"} x"#] {
             assert!(matches!(parse::<MessageInput>(body.as_bytes()), Err(Error::Malformed(_))), "{body:.40}");
         }
         assert!(matches!(parse::<MessageInput>(b"{\"content\":\"\xff\"}"), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let deep = format!("{}{}", r#"{"content":"a","attachment":"#, "[".repeat(100_000));
+        assert!(parse::<MessageInput>(deep.as_bytes()).is_err());
     }
 
     #[test]

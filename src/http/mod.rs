@@ -87,8 +87,13 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// What is served on the listener for metrics.
-pub fn metrics_router() -> Router {
-    Router::new().route("/metrics", get(service::metrics_text))
+pub fn metrics_router(app: Arc<App>) -> Router {
+    Router::new().route("/metrics", get(service::metrics_text)).with_state(app)
+}
+
+/// Condenses what was measured since the last time; without it the samples of histograms that nobody scrapes pile up.
+pub fn tidy_metrics() {
+    service::recorder().run_upkeep();
 }
 
 /// The docs page runs its own scripts and styles.

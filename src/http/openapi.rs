@@ -131,7 +131,7 @@ pub struct RoomForm {
 /// The description as JSON, of what utoipa collected from the router.
 #[must_use]
 pub fn finish(mut document: Document) -> Value {
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     drop_unused_license_url(&mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     name_variants(&mut document);
@@ -227,12 +227,14 @@ pub fn down_to_3_0(document: &Value) -> Value {
 }
 
 /// Takes out what 3.0 does not know: forms with typed parts, content encodings, lists of examples, references with
-/// words beside them.
+/// words beside them. Discriminators go too, since some generators for Rust that want 3.0 take `type` away from the
+/// variants where there is one; the variants' one-valued `type` tells them apart.
 fn simplify(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.remove("contentMediaType");
             fields.remove("contentEncoding");
+            fields.remove("discriminator");
             if let Some(content) = fields.get_mut("content").and_then(Value::as_object_mut)
                 && content.len() > 1
             {

@@ -1,7 +1,6 @@
 //! The server itself: settings for clients, health, metrics, API description, start page.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -13,14 +12,10 @@ use super::extract::Service;
 use super::openapi::Problems;
 use crate::app::App;
 use crate::attachments::{BASE64_BYTES, STREAMED_BYTES};
-use crate::commands::Maintenance;
 use crate::domain::CONTENT_CHARS;
 use crate::error::Result;
 use crate::events::{HEARTBEAT, TYPING_LEASE};
 use crate::wire::ServerConfig;
-
-/// How long readiness waits for the writer: as long as a load balancer waits for readiness.
-const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Get what a client may want to know of this deployment
 #[utoipa::path(
@@ -48,17 +43,12 @@ pub async fn livez() -> &'static str {
 
 /// Commands can be taken: the writer reaches the database, and the server is not stopping.
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let stopping = app.stopping.is_cancelled() || !app.writer.is_ready();
-    let probe = app.writer.maintain(Maintenance::Probe);
-    let ready = !stopping && matches!(tokio::time::timeout(READY_WITHIN, probe).await, Ok(Ok(_)));
-    edge::ready(ready)
+    edge::ready(app.is_ready().await)
 }
 
 /// Metrics in the text format of Prometheus, for services.
-pub async fn metrics_for_service(State(app): State<Arc<App>>, _: Service) -> Result<Response> {
-    metrics::gauge!("haggle_streams_open").set(count(app.hub.streams()));
-    metrics::gauge!("haggle_commands_waiting").set(count(app.writer.waiting()));
-    Ok(metrics_text().await)
+pub async fn metrics_for_service(state: State<Arc<App>>, _: Service) -> Result<Response> {
+    Ok(metrics_text(state).await)
 }
 
 fn count(value: usize) -> f64 {
@@ -66,7 +56,9 @@ fn count(value: usize) -> f64 {
 }
 
 /// Metrics, for whoever reaches the listener that is for them.
-pub async fn metrics_text() -> Response {
+pub async fn metrics_text(State(app): State<Arc<App>>) -> Response {
+    metrics::gauge!("haggle_streams_open").set(count(app.hub.streams()));
+    metrics::gauge!("haggle_commands_waiting").set(count(app.writer.waiting()));
     let text = recorder().render();
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"))], text).into_response()
 }

@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
+use http_body_util::Limited;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,6 +28,9 @@ use crate::wire::{AttachmentInput, CreateChatRoom, MessageInput};
 const READ_AT_ONCE: u64 = 64 * 1024;
 /// The largest `message` or `room` part of a form, in bytes: the longest content in its longest spelling.
 const JSON_PART_BYTES: usize = 256 * 1024;
+/// The largest form, in bytes: both parts, and what is around them.
+#[expect(clippy::cast_possible_truncation, reason = "a few MiB")]
+const FORM_BYTES: usize = STREAMED_BYTES as usize + 2 * JSON_PART_BYTES;
 /// A form has two parts; a few more are read so that the answer can say which one is not known.
 const PARTS: usize = 8;
 
@@ -104,7 +108,11 @@ impl<T: HoldsMessage> Submission<T> {
         let inline = body.message().attachment.take();
         check_files::<T>(body.message(), inline.is_some(), file.is_some())?;
         let upload = match inline {
-            Some(inline) => Some(store_inline(app, caller, inline).await?),
+            Some(inline) => {
+                // A stranger's file is not even stored.
+                app.require_membership(caller.user, room).await?;
+                Some(store_inline(app, caller, inline).await?)
+            }
             None => file,
         };
         check_content::<T>(body.message(), upload.is_some())?;
@@ -136,8 +144,9 @@ async fn read_form<T: HoldsMessage>(
     caller: Caller,
     request: Request<Body>,
 ) -> Result<(T, Option<StoredUpload>)> {
-    let broken = |_| Error::Malformed("The form cannot be read.".to_owned());
+    let broken = |()| Error::Malformed("The form cannot be read.".to_owned());
     let length = content_length(request.headers()).unwrap_or(STREAMED_BYTES);
+    let request = request.map(|body| Body::new(Limited::new(body, FORM_BYTES)));
     let mut form = Multipart::from_request(request, app).await.map_err(|_| broken(()))?;
     let (mut body, mut file) = (None, None);
     for _ in 0..PARTS {

@@ -9,12 +9,12 @@ pub use history::{ContractPath, history};
 pub use room::{RoomPage, room};
 pub use rooms::{PageCursor, RoomsPage, rooms};
 
-use crate::domain::{Epoch, Refusal, Room, RoomId, StoredFile, User, UserId};
+use crate::domain::{AttachmentId, Epoch, Refusal, Room, RoomId, StoredFile, User, UserId};
 use crate::error::Result;
 use crate::on;
 use crate::store::rows::RoomRow;
 use crate::store::schema::rooms as room_table;
-use crate::store::{Conn, directory};
+use crate::store::{Conn, directory, files};
 use crate::wire::ActivityState;
 
 use diesel::{OptionalExtension, QueryDsl, SelectableHelper};
@@ -61,5 +61,22 @@ pub async fn readable_room(conn: &mut Conn, reader: Reader, room_id: RoomId) -> 
     match &user {
         Some(user) if room.side_of(user).is_none() => Err(Refusal::NotFound.into()),
         _ => Ok((room, user)),
+    }
+}
+
+/// The file, if the reader may read it: its uploader until a message holds it, then the members of the room.
+///
+/// # Errors
+/// As [`readable_room`].
+pub async fn readable_file(conn: &mut Conn, reader: Reader, id: AttachmentId) -> Result<StoredFile> {
+    if let Reader::User(user) = reader {
+        directory::active_user(conn, user).await?;
+    }
+    let file = files::file(conn, id).await?.ok_or(Refusal::NotFound)?;
+    match (file.room_id, reader) {
+        (_, Reader::Service) => Ok(file),
+        (Some(room), reader) => readable_room(conn, reader, room).await.map(|_| file),
+        (None, Reader::User(user)) if user == file.owner => Ok(file),
+        (None, Reader::User(_)) => Err(Refusal::NotFound.into()),
     }
 }

@@ -11,7 +11,7 @@ const KEPT_ROWS: usize = 8;
 
 /// Rows to insert in one statement: `insert_into(t).values(Bulk(&rows))`.
 ///
-/// diesel's own `&[Row]` does not compile for SQLite under diesel-async (weiznich/diesel_async#277).
+/// diesel's own `&[Row]` does not compile for SQLite under diesel-async (`weiznich/diesel_async#277`).
 pub struct Bulk<'a, R>(pub &'a [R]);
 
 /// The rows after the column list: `a, b), (c, d), (e, f`.

@@ -1,25 +1,26 @@
 //! One connection type over both databases, and its transactions.
 
+use std::ops::DerefMut;
+use std::time::Duration;
+
 use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager as SyncTransactions;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 
-use super::sqlite::SqliteConn;
+use super::sqlite::{SqliteConn, is_disk_failure};
 use crate::error::Error;
 
 /// A connection to either database.
 pub enum Conn {
-    /// The embedded one, pooled.
-    Sqlite(Object<SqliteConn>),
-    /// The embedded one, of the writer.
-    SqliteWriter(Box<SqliteConn>),
-    /// The server, pooled.
-    Postgres(Object<AsyncPgConnection>),
-    /// The server, of the writer.
-    PostgresWriter(Box<AsyncPgConnection>),
+    /// The embedded one.
+    Sqlite(Held<SqliteConn>),
+    /// The server.
+    Postgres(Held<AsyncPgConnection>),
 }
+
+/// A connection that goes back to its pool when it is dropped, or one that is nobody else's.
+pub type Held<C> = Box<dyn DerefMut<Target = C> + Send>;
 
 /// Runs a query, written once, on whichever database the connection is to:
 /// `on!(conn, |c| users::table.find(id).first(c))`.
@@ -28,19 +29,11 @@ macro_rules! on {
     ($conn:expr, |$c:ident| $query:expr) => {
         match $conn {
             $crate::store::Conn::Sqlite($c) => {
-                let $c = &mut **$c;
-                $query.await
-            }
-            $crate::store::Conn::SqliteWriter($c) => {
-                let $c = &mut **$c;
+                let $c = &mut ***$c;
                 $query.await
             }
             $crate::store::Conn::Postgres($c) => {
-                let $c = &mut **$c;
-                $query.await
-            }
-            $crate::store::Conn::PostgresWriter($c) => {
-                let $c = &mut **$c;
+                let $c = &mut ***$c;
                 $query.await
             }
         }
@@ -49,6 +42,9 @@ macro_rules! on {
 
 /// The one lock that all writers of a deployment take first; the number is arbitrary, the same on every node.
 const WRITE_LOCK: i64 = 0x4841_4747_4c45;
+
+/// How long a query may take: a database that hangs is answered 503.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a transaction failed.
 #[derive(Debug)]
@@ -88,11 +84,16 @@ impl Conn {
     /// # Errors
     /// What the database, or `work`, said.
     pub async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.begin_read().await?;
-        let value = work(self).await;
-        // Nothing was written: how it ends does not matter to anyone but the connection.
-        on!(self, |c| rollback(c))?;
-        value
+        let reading = async {
+            self.begin_read().await?;
+            let value = work(self).await;
+            // Nothing was written: how it ends does not matter to anyone but the connection.
+            on!(self, |c| rollback(c))?;
+            value
+        };
+        // A connection that is let go in the middle of this is not used again.
+        let late = |_| Err(Error::Unavailable("the database does not answer".to_owned()));
+        tokio::time::timeout(READ_WITHIN, reading).await.unwrap_or_else(late)
     }
 
     async fn begin_write(&mut self) -> QueryResult<()> {
@@ -107,9 +108,7 @@ impl Conn {
     async fn begin(&mut self, sqlite: &'static str, postgres: &str) -> QueryResult<()> {
         match self {
             Self::Sqlite(c) => c.spawn_blocking(|c| SyncTransactions::begin_transaction_sql(c, sqlite)).await,
-            Self::SqliteWriter(c) => c.spawn_blocking(|c| SyncTransactions::begin_transaction_sql(c, sqlite)).await,
-            Self::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, postgres).await,
-            Self::PostgresWriter(c) => AnsiTransactionManager::begin_transaction_sql(&mut **c, postgres).await,
+            Self::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, postgres).await,
         }
     }
 }
@@ -140,9 +139,7 @@ impl DbError {
     #[must_use]
     pub fn is_disk_failure(&self) -> bool {
         match &self.error {
-            DieselError::DatabaseError(_, info) => {
-                info.message().contains("disk I/O error") || info.message().contains("malformed")
-            }
+            DieselError::DatabaseError(_, info) => is_disk_failure(info.message()),
             _ => false,
         }
     }

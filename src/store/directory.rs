@@ -1,13 +1,13 @@
 //! Reading the directory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, SelectableHelper};
 use diesel_async::RunQueryDsl;
 
 use super::Conn;
 use super::rows::{CampaignRow, CompanyRow, UserRow};
-use super::schema::{campaigns, companies, users};
+use super::schema::{campaigns, companies, rooms, users};
 use crate::domain::{Campaign, CampaignId, Company, CompanyId, Refusal, User, UserId};
 use crate::error::Error;
 use crate::on;
@@ -111,4 +111,14 @@ pub async fn employees(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMa
         }
     }
     Ok(of)
+}
+
+/// The companies that somebody has rooms with, as a creator.
+///
+/// # Errors
+/// What the database said.
+pub async fn creator_of(conn: &mut Conn, creator: UserId) -> QueryResult<HashSet<CompanyId>> {
+    let ids: Vec<CompanyId> =
+        on!(conn, |c| rooms::table.filter(rooms::creator_id.eq(creator)).select(rooms::company_id).load(c))?;
+    Ok(ids.into_iter().collect())
 }

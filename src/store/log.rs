@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::dsl::max;
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, QueryDsl,
-    QueryResult, SelectableHelper,
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, QueryDsl, QueryResult,
+    SelectableHelper,
 };
 use diesel_async::RunQueryDsl;
 
@@ -13,7 +13,9 @@ use super::rows::{AttachmentRow, ContractChangeRow, LogRow, MessageRow};
 use super::schema::{attachments, contract_changes, log, messages};
 use super::types::LogKind;
 use super::{Conn, directory};
-use crate::domain::{Company, CompanyId, Contract, Entry, EntryKind, Message, News, Profile, Side, User, UserId};
+use crate::domain::{
+    Company, CompanyId, Contract, Entry, EntryKind, Message, News, Profile, Side, Timestamp, User, UserId,
+};
 use crate::on;
 
 /// Whose entries are read.
@@ -95,31 +97,20 @@ pub async fn count(conn: &mut Conn, audience: Audience, after: i64, limit: usize
     Ok(total.min(limit))
 }
 
-/// The newest entry older than a moment, from which the log may be trimmed; never the newest of all.
+/// Deletes the oldest entries that are older than a moment, up to `limit`, and never the newest of all; returns how
+/// many.
 ///
 /// # Errors
 /// What the database said.
-pub async fn newest_before(conn: &mut Conn, moment: crate::domain::Timestamp) -> QueryResult<Option<i64>> {
+pub async fn delete_oldest(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let head = head(conn).await?;
-    let old: Option<i64> = on!(conn, |c| log::table
+    let oldest: Vec<(i64, Timestamp)> = on!(conn, |c| log::table
         .filter(log::position.lt(head))
-        .filter(log::at.lt(moment))
-        .order(log::position.desc())
-        .select(log::position)
-        .first(c))
-    .optional()?;
-    Ok(old)
-}
-
-/// Deletes up to `limit` of the oldest entries at or before `until`; returns how many.
-///
-/// # Errors
-/// What the database said.
-pub async fn delete_oldest(conn: &mut Conn, until: i64, limit: i64) -> QueryResult<usize> {
-    let first: Option<i64> =
-        on!(conn, |c| log::table.order(log::position).select(log::position).first(c)).optional()?;
-    let Some(first) = first else { return Ok(0) };
-    let last = until.min(first + limit - 1);
+        .order(log::position)
+        .limit(limit)
+        .select((log::position, log::at))
+        .load(c))?;
+    let Some((last, _)) = oldest.into_iter().take_while(|(_, at)| *at < before).last() else { return Ok(0) };
     on!(conn, |c| diesel::delete(log::table.filter(log::position.le(last))).execute(c))
 }
 
@@ -240,17 +231,21 @@ fn told(row: Joined, cast: &Cast) -> Option<EntryKind> {
     let (room_id, creator_id, company_id) = (room_id?, creator_id?, company_id?);
     let news = match kind {
         LogKind::LastView => News::NewLastView { user_id: user_id?, seen_till: number? },
-        LogKind::RoomCreated => News::RoomCreated {
-            message: Box::new(row.message?),
-            contract: row.contract,
-            company: cast.companies.get(&company_id)?.clone(),
-            users: cast.everyone(creator_id, company_id),
-        },
+        LogKind::RoomCreated => {
+            let message = row.message?;
+            let mut users = cast.everyone(creator_id, company_id);
+            // Who opened the room may have left since.
+            if users.iter().all(|user| user.id != message.from_user) {
+                users.extend(cast.profile(message.from_user, message.side, company_id));
+            }
+            let company = cast.companies.get(&company_id)?.clone();
+            News::RoomCreated { message: Box::new(message), contract: row.contract, company, users }
+        }
         _ => {
             let message = row.message?;
             let author = cast.profile(message.from_user, message.side, company_id)?;
             News::NewMessage { message: Box::new(message), author, contract: row.contract }
         }
     };
-    Some(EntryKind::Told { room_id, creator_id, company_id, news })
+    Some(EntryKind::Told { room_id, creator_id, company_id, news: Box::new(news) })
 }

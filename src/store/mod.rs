@@ -7,6 +7,7 @@
 pub mod bulk;
 pub mod conn;
 pub mod directory;
+pub mod files;
 pub mod log;
 pub mod meta;
 mod open;
@@ -15,5 +16,5 @@ pub mod schema;
 mod sqlite;
 pub mod types;
 
-pub use conn::{Conn, DbError};
+pub use conn::{Conn, DbError, Held};
 pub use open::{OpenError, Store};

@@ -65,16 +65,17 @@ enum Readers {
 
 impl Store {
     /// Opens the database: takes the data folder's lock, checks the server's settings, runs pending migrations.
+    /// Cancels `fatal` if the disk under it fails later on.
     ///
     /// # Errors
     /// A sentence that says what stands in the way.
-    pub async fn open(config: &Config, stop: &CancellationToken) -> Result<Self, OpenError> {
+    pub async fn open(config: &Config, stop: &CancellationToken, fatal: &CancellationToken) -> Result<Self, OpenError> {
         let place = config.database.clone();
         match &place {
             DatabaseUrl::Sqlite(path) => {
                 let lock = lock_folder(path)?;
                 migrate_sqlite(path)?;
-                sqlite::keep_checkpointing(path, stop.clone());
+                sqlite::keep_checkpointing(path, stop.clone(), fatal.clone());
                 let readers = Readers::Sqlite(sqlite_pool(path, config.readers)?);
                 Ok(Self { readers, place, _lock: Some(lock) })
             }
@@ -94,8 +95,12 @@ impl Store {
         let away = |error: &dyn std::fmt::Display| Error::Unavailable(format!("no database connection: {error}"));
         let free = async {
             match &self.readers {
-                Readers::Sqlite(pool) => pool.get().await.map(Conn::Sqlite).map_err(|error| away(&error)),
-                Readers::Postgres(pool) => pool.get().await.map(Conn::Postgres).map_err(|error| away(&error)),
+                Readers::Sqlite(pool) => {
+                    pool.get().await.map(|conn| Conn::Sqlite(Box::new(conn))).map_err(|error| away(&error))
+                }
+                Readers::Postgres(pool) => {
+                    pool.get().await.map(|conn| Conn::Postgres(Box::new(conn))).map_err(|error| away(&error))
+                }
             }
         };
         tokio::time::timeout(POOL_WAIT, free).await.unwrap_or_else(|_| Err(away(&"all are busy")))
@@ -110,20 +115,14 @@ impl Store {
         match &self.place {
             DatabaseUrl::Sqlite(path) => {
                 let conn = sqlite::open(&path.to_string_lossy(), sqlite::WRITER_BUSY).await;
-                conn.map(|conn| Conn::SqliteWriter(Box::new(conn))).map_err(|error| away(&error))
+                conn.map(|conn| Conn::Sqlite(Box::new(Box::new(conn)))).map_err(|error| away(&error))
             }
             DatabaseUrl::Postgres(url) => {
                 let conn = establish_postgres(url, POSTGRES_WRITER);
                 let conn = tokio::time::timeout(POOL_WAIT, conn).await.map_err(|error| away(&error))?;
-                conn.map(|conn| Conn::PostgresWriter(Box::new(conn))).map_err(|error| away(&error))
+                conn.map(|conn| Conn::Postgres(Box::new(Box::new(conn)))).map_err(|error| away(&error))
             }
         }
-    }
-
-    /// Whether several nodes may share this database.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        matches!(self.place, DatabaseUrl::Postgres(_))
     }
 }
 

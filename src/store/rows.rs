@@ -1,7 +1,7 @@
 //! Rows of the tables, and the domain's values made of them.
 #![expect(missing_docs, reason = "the columns are documented in migrations/")]
 
-use diesel::{AsChangeset, Insertable, Queryable, Selectable};
+use diesel::{Insertable, Queryable, Selectable};
 
 use super::schema::{
     attachments, campaigns, companies, contract_changes, contracts, log, messages, participants, rooms, uploads, users,
@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 /// A row of `companies`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = companies)]
 pub struct CompanyRow {
     pub id: CompanyId,
@@ -36,8 +36,8 @@ impl From<domain::Company> for CompanyRow {
 }
 
 /// A row of `users`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = users, treat_none_as_default_value = false, treat_none_as_null = true)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = users, treat_none_as_default_value = false)]
 pub struct UserRow {
     pub id: UserId,
     pub given_name: String,
@@ -63,7 +63,7 @@ impl From<domain::User> for UserRow {
 }
 
 /// A row of `campaigns`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = campaigns)]
 pub struct CampaignRow {
     pub id: CampaignId,

@@ -8,6 +8,7 @@ use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 /// A SQLite connection that runs on the calling thread.
 ///
@@ -60,7 +61,8 @@ pub async fn open(path: &str, busy: Duration) -> ConnectionResult<SqliteConn> {
 }
 
 /// Checkpoints for ever, on a connection and a thread of its own, so that no commit waits for one.
-pub fn keep_checkpointing(path: &Path, stop: tokio_util::sync::CancellationToken) {
+/// A disk that fails cancels `fatal` (promise 12).
+pub fn keep_checkpointing(path: &Path, stop: CancellationToken, fatal: CancellationToken) {
     let path = path.to_string_lossy().into_owned();
     tokio::spawn(async move {
         while stop.run_until_cancelled(tokio::time::sleep(CHECKPOINT_EVERY)).await.is_some() {
@@ -68,9 +70,18 @@ pub fn keep_checkpointing(path: &Path, stop: tokio_util::sync::CancellationToken
             let done = tokio::task::spawn_blocking(move || checkpoint(&path)).await;
             if let Ok(Err(error)) = done {
                 tracing::warn!(%error, "checkpoint");
+                if is_disk_failure(&error.to_string()) {
+                    fatal.cancel();
+                }
             }
         }
     });
+}
+
+/// Whether SQLite's words mean that the disk failed, and with it what the database holds is not known any more.
+#[must_use]
+pub fn is_disk_failure(words: &str) -> bool {
+    words.contains("disk I/O error") || words.contains("database disk image is malformed")
 }
 
 fn checkpoint(path: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

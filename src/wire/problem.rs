@@ -20,7 +20,7 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong, for a person.
     pub detail: String,
-    /// What is wrong, for a program: stable snake_case.
+    /// What is wrong, for a program: stable `snake_case`.
     #[schema(example = "terms_changed")]
     pub code: String,
     /// The fields that are wrong.

@@ -6,8 +6,14 @@
 #[macro_use]
 mod harness;
 
+mod readme;
+mod attachments;
+mod commands;
+mod contracts;
+mod idempotency;
 mod access;
 mod directory;
 mod plans;
 mod queries;
 mod smoke;
+mod uploads;

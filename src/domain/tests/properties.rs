@@ -131,7 +131,8 @@ impl Course {
 
         let (room, model) = (self.model.rooms.get(&pair), &self.model);
         let a_creator = room.is_some() || model.company(pair.1).is_none();
-        let speaks_for = by_creator || (model.company(say.caller) == Some(pair.0) && model.active(pair.1));
+        let reached = room.is_some() || model.active(pair.1);
+        let speaks_for = by_creator || (model.company(say.caller) == Some(pair.0) && reached);
         let side = if by_creator { Side::Creator } else { Side::Company };
         let room = room.cloned().unwrap_or_else(|| Shadow { id: Some(create.room_id), ..Shadow::default() });
         let allowed = model.active(say.caller) && a_creator && speaks_for;

@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use ring::{Delivery, Listener};
-pub use streams::{CatchUp, Registration, TICK, TooManyStreams};
+pub use streams::{CatchUp, Registration, TICK};
 pub use typing::TYPING_LEASE;
 
+use self::ring::Ring;
 use self::state::State;
 use super::frame::{encode_entry, frame};
 use super::outbox::{Frame, Outbox, Pushed};
@@ -28,6 +29,9 @@ use crate::wire::{ActivityState, GoodbyeReason, StreamEvent};
 
 /// How often a stream says `heartbeat`: what proxies with a 30 s or 60 s idle limit need, twice over.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Entries that one turn takes in: what they put into one stream's queue must fit there.
+const ENTRIES_PER_TURN: usize = 64;
 
 /// What the hub needs to know of this deployment.
 #[derive(Debug, Clone)]
@@ -78,17 +82,12 @@ impl Hub {
     /// Entries that were taken in before are passed over. Says whether the rest followed on: if not, what lies
     /// between must be read from the log first.
     pub fn deliver(&self, entries: Vec<Entry>) -> bool {
-        self.turn(|turn| {
-            for entry in entries {
-                if entry.position > turn.state.position + 1 {
-                    return false;
-                }
-                if entry.position == turn.state.position + 1 {
-                    turn.take_in(entry);
-                }
-            }
-            true
-        })
+        let mut entries = entries.into_iter().peekable();
+        let mut followed_on = true;
+        while followed_on && entries.peek().is_some() {
+            followed_on = self.turn(|turn| entries.by_ref().take(ENTRIES_PER_TURN).all(|entry| turn.take_in(entry)));
+        }
+        followed_on
     }
 
     /// Whether the page behind a stream is in view; a hint, so a wrong owner is ignored.
@@ -115,13 +114,21 @@ impl Hub {
         });
     }
 
-    /// Ends every stream.
+    /// Ends every stream, for good: those that still come hear the same.
     pub fn close_all(&self, reason: GoodbyeReason) {
         self.turn(|turn| {
-            let all: Vec<ConnectionId> = turn.state.streams.keys().copied().collect();
-            for id in all {
-                turn.end(id, reason);
-            }
+            turn.state.closing = Some(reason);
+            turn.end_all(reason);
+        });
+    }
+
+    /// Goes on at `position` although what lies before it cannot be had: every stream ends and comes back with its
+    /// cursor, which is then answered from the log or with `resync`.
+    pub fn jump(&self, position: i64) {
+        self.turn(|turn| {
+            turn.end_all(GoodbyeReason::Rotated);
+            turn.state.ring = Ring::default();
+            turn.state.position = position;
         });
     }
 
@@ -156,9 +163,13 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Takes in the next entry.
-    fn take_in(&mut self, entry: Entry) {
-        self.state.position = entry.position;
+    /// Takes in an entry, if it is the next; says whether it followed on, or was taken in before.
+    fn take_in(&mut self, entry: Entry) -> bool {
+        let next = self.state.position + 1;
+        if entry.position != next {
+            return entry.position < next;
+        }
+        self.state.position = next;
         let delivery = self.state.ring.push(entry);
         match &delivery.entry.kind {
             EntryKind::Told { room_id, creator_id, company_id, news } => {
@@ -170,6 +181,7 @@ impl Turn<'_> {
             }
             EntryKind::Directory => {}
         }
+        true
     }
 
     /// What an entry means for presence and typing: a new room brings people together, a message ends typing.
@@ -224,6 +236,13 @@ impl Turn<'_> {
             Pushed::First => self.state.dirty.push(outbox),
             Pushed::Again => {}
             Pushed::Full | Pushed::Closed => self.detach(id),
+        }
+    }
+
+    fn end_all(&mut self, reason: GoodbyeReason) {
+        let all: Vec<ConnectionId> = self.state.streams.keys().copied().collect();
+        for id in all {
+            self.end(id, reason);
         }
     }
 

@@ -80,11 +80,10 @@ impl Ring {
 }
 
 fn weight(entry: &Entry) -> usize {
-    let text = match &entry.kind {
-        EntryKind::Told { news: News::NewMessage { message, .. } | News::RoomCreated { message, .. }, .. } => {
-            message.content.len()
-        }
-        _ => 0,
+    let EntryKind::Told { news, .. } = &entry.kind else { return ENTRY_BYTES };
+    let text = match &**news {
+        News::NewMessage { message, .. } | News::RoomCreated { message, .. } => message.content.len(),
+        News::NewLastView { .. } => 0,
     };
     // The text is held twice: in the entry and, once somebody has heard it, in the frame.
     ENTRY_BYTES + 2 * text

@@ -7,7 +7,7 @@ use super::ring::Ring;
 use super::typing::Typing;
 use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
 use crate::events::outbox::Outbox;
-use crate::wire::ActivityState;
+use crate::wire::{ActivityState, GoodbyeReason};
 
 /// One open event stream.
 pub struct Stream {
@@ -72,6 +72,8 @@ pub struct State {
     pub unsettled: HashSet<UserId>,
     /// Streams with frames that wait to be written, at the end of the turn.
     pub dirty: Vec<Arc<Outbox>>,
+    /// Why no more streams are taken.
+    pub closing: Option<GoodbyeReason>,
 }
 
 impl State {
@@ -89,6 +91,7 @@ impl State {
             due: BTreeSet::new(),
             unsettled: HashSet::new(),
             dirty: Vec::new(),
+            closing: None,
         }
     }
 
@@ -96,7 +99,7 @@ impl State {
     pub fn circle(&self, user: UserId) -> HashSet<UserId> {
         let mut circle = HashSet::from([user]);
         let Some(person) = self.people.get(&user) else { return circle };
-        for company in person.company.iter() {
+        if let Some(company) = &person.company {
             circle.extend(self.employees.get(company).into_iter().flatten());
             circle.extend(self.creators.get(company).into_iter().flatten());
         }
@@ -119,10 +122,12 @@ impl State {
         streams.filter(|id| self.streams.get(id).is_some_and(|stream| stream.live_from.is_some()))
     }
 
-    /// Notes where somebody works and whom they have rooms with.
-    pub fn place(&mut self, user: UserId, company: Option<CompanyId>, creator_of: HashSet<CompanyId>) {
+    /// Notes where somebody works and whom they have rooms with. Rooms stay for ever, so one that was opened since
+    /// the directory was asked is kept.
+    pub fn place(&mut self, user: UserId, company: Option<CompanyId>, mut creator_of: HashSet<CompanyId>) {
+        creator_of.extend(self.people.get(&user).into_iter().flat_map(|person| &person.creator_of));
         self.unplace(user);
-        for company in company.iter() {
+        if let Some(company) = &company {
             self.employees.entry(*company).or_default().insert(user);
         }
         for company in &creator_of {
@@ -138,7 +143,7 @@ impl State {
         let Some(person) = self.people.get_mut(&user) else { return };
         let company = person.company.take();
         let creator_of = std::mem::take(&mut person.creator_of);
-        for company in company {
+        if let Some(company) = company {
             remove(&mut self.employees, company, user);
         }
         for company in creator_of {

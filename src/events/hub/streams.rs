@@ -26,10 +26,6 @@ pub struct Registration {
     pub expires_at: Timestamp,
 }
 
-/// The user has as many streams as one may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManyStreams;
-
 /// What stands between a stream's position and the present.
 pub enum CatchUp {
     /// More than the hub remembers: read the log up to here first.
@@ -50,15 +46,18 @@ impl Hub {
     /// anything yet.
     ///
     /// # Errors
-    /// [`TooManyStreams`].
-    pub fn register(&self, registration: Registration) -> Result<(), TooManyStreams> {
+    /// Why it is not taken: too many streams, or the server is stopping.
+    pub fn register(&self, registration: Registration) -> Result<(), GoodbyeReason> {
         let life = self.settings.stream_life.mul_f64(spread(registration.connection));
         self.turn(|turn| {
             let Registration { connection, user, outbox, viewing, expires_at } = registration;
+            if let Some(reason) = turn.state.closing {
+                return Err(reason);
+            }
             if let Some(user) = user {
                 let person = turn.state.people.entry(user).or_default();
                 if person.streams.len() >= self.settings.max_streams_per_user {
-                    return Err(TooManyStreams);
+                    return Err(GoodbyeReason::TooManyStreams);
                 }
                 person.streams.push(connection);
                 person.gone_at = None;
@@ -188,10 +187,14 @@ impl Turn<'_> {
             } else if stream.rotates_at <= self.now {
                 self.end(id, GoodbyeReason::Rotated);
             } else {
+                let busy = stream.live_from.is_none() && stream.outbox.waiting_bytes() > 0;
                 let heard = stream.live_from.map(|from| from.max(self.state.position));
                 let cursor = heard.map(|position| self.hub.epoch.at(position).to_string());
                 self.schedule(id);
-                self.push(id, frame(&StreamEvent::Heartbeat {}, cursor.as_deref()));
+                // A replay under way says enough, and its full queue is no fault of the reader's.
+                if !busy {
+                    self.push(id, frame(&StreamEvent::Heartbeat {}, cursor.as_deref()));
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::activity::{Activity, Overdue, Watchdog};
 use super::gate::Permit;
-use super::limits::{MAX_BUFFER_BYTES, MAX_HEAD_BYTES, MAX_HTTP2_STREAMS, PING_INTERVAL, PING_TIMEOUT};
+use super::limits::{BODY_STALL, MAX_BUFFER_BYTES, MAX_HEAD_BYTES, MAX_HTTP2_STREAMS, PING_INTERVAL, PING_TIMEOUT};
 use super::requests::{Requests, StreamTasks};
 use super::socket::Io;
 use super::stream;
@@ -35,10 +35,16 @@ pub(super) async fn run(mut stream: TcpStream, peer: IpAddr, permit: Permit, sha
     let cut_at_end = cut.clone().drop_guard();
     let Some(first) = first_bytes(&mut stream, &shared).await else { return };
     let stream = Arc::new(stream);
-    let connection = Connection::new(Arc::clone(&stream), first, peer, cut, Arc::clone(&shared));
+    let connection = Connection::new(Arc::clone(&stream), first, peer, cut.clone(), Arc::clone(&shared));
     let taken = if first == HTTP2_FIRST { connection.http2().await } else { connection.http1().await };
-    if let Some(drain) = taken {
-        shared.tasks.spawn(stream::run(stream, drain, cut_at_end.disarm(), permit));
+    match taken {
+        Some(drain) => {
+            shared.tasks.spawn(stream::run(stream, drain, cut_at_end.disarm(), permit));
+        }
+        // A request may be refused before its body has come: its client still sends and has yet to read the answer.
+        None => {
+            Box::pin(cut.run_until_cancelled(stream::linger(&stream, BODY_STALL))).await;
+        }
     }
 }
 

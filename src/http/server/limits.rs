@@ -56,8 +56,8 @@ pub const STREAM_SEND_BUFFER: usize = 32 * 1024;
 /// are forgiven.
 pub const MAX_STRAY_BYTES: usize = 8 * 1024;
 
-/// How long a stream that has ended waits for its peer to close too: closing first would let the system discard the
-/// last words if stray bytes were unread (RFC 9112 §9.6).
+/// How long a connection that has ended waits for its silent peer to close too: closing first would let the system
+/// discard the last words if bytes were unread (RFC 9112 §9.6).
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Files that connections must leave: databases, attachments, the bus, the log.

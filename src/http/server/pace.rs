@@ -4,6 +4,8 @@
 //! days. Only time spent waiting for the client counts, not the time its handler takes.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,9 +16,11 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::limits::BODY_PACE;
 
-/// A body that fails when it comes too slowly.
-pub(super) struct Paced<B> {
+/// A body that fails when it comes too slowly, and tells when it is given up before its end.
+pub(super) struct Paced<B: Body> {
     body: B,
+    ended: bool,
+    given_up: Arc<AtomicBool>,
     /// The longest single wait, and how long all waits may be beyond what the pace allows.
     stall: Duration,
     received: u64,
@@ -41,9 +45,9 @@ impl std::fmt::Display for TooSlow {
 
 impl std::error::Error for TooSlow {}
 
-impl<B> Paced<B> {
-    pub(super) fn new(body: B, stall: Duration) -> Self {
-        Self { body, stall, received: 0, waited: Duration::ZERO, wait: None }
+impl<B: Body> Paced<B> {
+    pub(super) fn new(body: B, stall: Duration, given_up: Arc<AtomicBool>) -> Self {
+        Self { body, ended: false, given_up, stall, received: 0, waited: Duration::ZERO, wait: None }
     }
 
     fn begin_wait(&self) -> Wait {
@@ -71,6 +75,7 @@ where
             return Poll::Ready(Some(Err(TooSlow.into())));
         };
         this.waited += this.wait.take().map_or(Duration::ZERO, |wait| wait.since.elapsed());
+        this.ended = frame.is_none();
         if let Some(Ok(frame)) = &frame {
             this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
@@ -83,6 +88,14 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl<B: Body> Drop for Paced<B> {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.given_up.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -103,7 +116,7 @@ mod tests {
             sleep(gap).await;
             Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; bytes])))
         });
-        let paced = Paced::new(Box::pin(StreamBody::new(stream)), STALL);
+        let paced = Paced::new(Box::pin(StreamBody::new(stream)), STALL, Arc::default());
         Ok(paced.collect().await?.to_bytes().len())
     }
 

@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
-use axum::http::{Method, Request, Response, Version};
+use axum::http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::rt::Executor;
 use hyper::service::Service as HyperService;
@@ -53,10 +54,15 @@ impl HyperService<Request<Incoming>> for Requests {
         let (mut router, cut, stall) = (self.shared.router.clone(), self.cut.clone(), self.shared.limits.body_stall);
         Box::pin(async move {
             let cut = STREAM_CUT.try_with(CancellationToken::clone).unwrap_or(cut);
-            let mut request = request.map(|body| Body::new(Paced::new(body, stall)));
+            let (http1, given_up) = (request.version() < Version::HTTP_2, Arc::<AtomicBool>::default());
+            let mut request = request.map(|body| Body::new(Paced::new(body, stall, given_up.clone())));
             request.extensions_mut().insert(client);
             request.extensions_mut().insert(Transport::new(takeover, cut));
-            let response = router.call(request).await?;
+            let mut response = router.call(request).await?;
+            if http1 && given_up.load(Ordering::Relaxed) {
+                // hyper will not read the rest: a client that is not told would send its next request into the void.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response.map(|body| Answer { body, in_flight }))
         })
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -43,7 +44,7 @@ pub(super) async fn run(stream: Arc<TcpStream>, drain: Drain, cut: CancellationT
     drop(drain);
     match end {
         // Boxed, so that streams that go on need no room for it.
-        End::Complete => Box::pin(linger(&stream)).await,
+        End::Complete => Box::pin(linger(&stream, LINGER)).await,
         End::Left => {}
         // What the system still holds for this reader would stay for as long as it does not read.
         End::Cut => drop(stream.set_zero_linger()),
@@ -96,20 +97,21 @@ impl Watch<'_> {
     }
 }
 
-/// Closes our side and waits for the peer to close its own.
-async fn linger(stream: &TcpStream) {
+/// Closes our side and waits for the peer to close its own: for as long as it sends, at most `longest`.
+pub(super) async fn linger(stream: &TcpStream, longest: Duration) {
     if shut_down_writing(stream).is_err() {
         return;
     }
-    let peer_closes = async { while stream.readable().await.is_ok() && discard(stream).is_ok() {} };
-    let _ = timeout(LINGER, peer_closes).await;
+    let sends = || timeout(LINGER, stream.readable());
+    let peer_closes = async { while matches!(sends().await, Ok(Ok(()))) && discard(stream).is_ok() {} };
+    let _ = timeout(longest, peer_closes).await;
 }
 
 struct PeerClosed;
 
 /// Reads what is there, for nobody, and says how many bytes it was.
 fn discard(stream: &TcpStream) -> Result<usize, PeerClosed> {
-    match stream.try_read(&mut [0; 512]) {
+    match stream.try_read(&mut [0; 4096]) {
         Ok(0) => Err(PeerClosed),
         Ok(read) => Ok(read),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),

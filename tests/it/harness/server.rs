@@ -38,6 +38,14 @@ impl Database {
         }
         url.map(Self::Postgres)
     }
+
+    /// One more node of the deployment, where the database takes more than one.
+    pub async fn other_node(&self) -> Option<Server> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres(_) => Some(Server::start(self).await),
+        }
+    }
 }
 
 /// A fixed id, readable in failures.
@@ -85,7 +93,12 @@ impl Server {
     pub async fn restart(mut self) -> Self {
         self.stop().await;
         let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self._folder.clone());
+        let store = Arc::downgrade(&self.app.store);
         drop(self);
+        // As after the end of a process, nobody holds the data folder any more.
+        while store.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         Self::launch(config, clock, folder).await
     }
 
