@@ -254,8 +254,14 @@ async fn unknown_fields_are_refused_wherever_they_are(database: Database) {
     let mut opening = to_company(cast.lumen, &hello());
     opening["direction"]["to_user_id"] = json!(cast.kofi.id());
     cast.ada.post("/v1/rooms", &opening).await.refused(422, "invalid_value");
-    cast.ada.put(&format!("/v1/rooms/{room}/last-seen"), &json!({"seen_till": 1, "x": 1})).await.refused(422, "invalid_value");
-    cast.ada.put(&format!("/v1/rooms/{room}/typing"), &json!({"typing": true, "x": 1})).await.refused(422, "invalid_value");
+    cast.ada
+        .put(&format!("/v1/rooms/{room}/last-seen"), &json!({"seen_till": 1, "x": 1}))
+        .await
+        .refused(422, "invalid_value");
+    cast.ada
+        .put(&format!("/v1/rooms/{room}/typing"), &json!({"typing": true, "x": 1}))
+        .await
+        .refused(422, "invalid_value");
     assert_eq!(cast.ada.room(room).await["contracts"][0]["state"], "proposed");
 }
 
@@ -393,9 +399,7 @@ async fn strangers_hear_404_before_anything_about_their_request(database: Databa
     let nowhere = without_id(cast.kofi.message(id(9), &hello()).await.refused(404, "not_found"));
     for room in [room, id(9)] {
         for who in [&cast.kofi, &cast.luca] {
-            for (method, what) in
-                [(Method::POST, "messages"), (Method::PUT, "last-seen"), (Method::PUT, "typing")]
-            {
+            for (method, what) in [(Method::POST, "messages"), (Method::PUT, "last-seen"), (Method::PUT, "typing")] {
                 for (kind, body) in [
                     ("application/json", "{}".to_owned()),
                     ("application/json", "{".to_owned()),
@@ -434,9 +438,7 @@ async fn checks_come_in_the_documented_order(database: Database) {
         json!({"content": "", "contract_change":
             {"type": "proposed_by_company", "campaign_id": campaign, "payout": payout, "expected_version": version}})
     };
-    let accept = |version: i64| {
-        json!({"content": "", "contract_change": {"type": "accepted_by_creator", "expected_version": version}})
-    };
+    let accept = |version: i64| json!({"content": "", "contract_change": {"type": "accepted_by_creator", "expected_version": version}});
     cast.ada.message(room, &propose(id(9), -1, 7)).await.refused(422, "invalid_value");
     cast.ada.message(room, &propose(id(9), 1, 7)).await.refused(403, "wrong_side");
     cast.nora.message(room, &propose(id(9), 1, 7)).await.refused(422, "unknown_campaign");

@@ -166,9 +166,7 @@ async fn a_key_belongs_to_one_request(database: Database) {
     cast.ada.post_keyed(&path(room), id(1), &json!({"content": "Hi"})).await.expect(201);
     let opening = json!({"message": {"content": "Hi"}, "direction":
         {"type": "company_to_user", "company_id": cast.north, "to_user_id": cast.ada.id()}});
-    let file = |name: &str, content: &str| {
-        json!({"content": "Hi", "attachment": {"name": name, "content": content, "content_type": ""}})
-    };
+    let file = |name: &str, content: &str| json!({"content": "Hi", "attachment": {"name": name, "content": content, "content_type": ""}});
     cast.ada.post_keyed(&path(room), id(2), &file("a", "aGVsbG8=")).await.expect(201);
     let before = [cast.ada.room(room).await, cast.ada.room(elsewhere).await];
     let text = json!({"content": "Hi"});

@@ -6,13 +6,13 @@
 #[macro_use]
 mod harness;
 
-mod readme;
+mod access;
 mod commands;
 mod contracts;
-mod idempotency;
-mod access;
 mod directory;
+mod idempotency;
 mod plans;
 mod queries;
+mod readme;
 mod smoke;
 mod uploads;

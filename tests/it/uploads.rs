@@ -52,7 +52,13 @@ impl Form {
     }
 
     /// Posts this instead of the form's own body.
-    pub async fn post_body(&self, who: &Actor, path: &str, key: Option<Uuid>, body: impl Into<reqwest::Body>) -> Answer {
+    pub async fn post_body(
+        &self,
+        who: &Actor,
+        path: &str,
+        key: Option<Uuid>,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         let mut request = who.request(Method::POST, path).body(body);
         request = request.header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"));
         if let Some(key) = key {
