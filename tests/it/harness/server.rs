@@ -62,7 +62,7 @@ pub struct Server {
     config: Config,
     shutdown: CancellationToken,
     task: Option<JoinHandle<()>>,
-    _folder: Arc<tempfile::TempDir>,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Server {
@@ -86,13 +86,13 @@ impl Server {
         let shutdown = CancellationToken::new();
         let task = Some(tokio::spawn(app::serve(app.clone(), listener, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { app, url, clock, http, config, shutdown, task, _folder: folder }
+        Self { app, url, clock, http, config, shutdown, task, folder }
     }
 
     /// Stops gracefully and starts again on the same data, on another port.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
-        let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self._folder.clone());
+        let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self.folder.clone());
         let store = Arc::downgrade(&self.app.store);
         drop(self);
         // As after the end of a process, nobody holds the data folder any more.
@@ -112,7 +112,7 @@ impl Server {
 
     /// Somebody with a token of their own.
     pub fn actor(&self, user: Uuid) -> Actor {
-        self.actor_for(user, Duration::from_secs(3_600))
+        self.actor_for(user, Duration::from_hours(1))
     }
 
     /// Somebody whose token is good for so long.
@@ -123,7 +123,7 @@ impl Server {
 
     /// The host application.
     pub fn service(&self) -> Actor {
-        let token = mint_service(SECRET, Duration::from_secs(3_600), self.clock.now(), None, None);
+        let token = mint_service(SECRET, Duration::from_hours(1), self.clock.now(), None, None);
         Actor::new(self, None, Some(token))
     }
 
@@ -225,7 +225,7 @@ fn config(database: &Database, data_dir: PathBuf) -> Config {
         trusted_proxies: Vec::new(),
         currency: "EUR".to_owned(),
         require_guards: false,
-        log_retention: Duration::from_secs(30 * 86_400),
+        log_retention: Duration::from_hours(30 * 24),
         max_connections: 10_000,
         max_connections_per_address: 10_000,
         max_streams_per_user: 32,
@@ -234,7 +234,7 @@ fn config(database: &Database, data_dir: PathBuf) -> Config {
         batch_commands: 1_000,
         queue_commands: 8_192,
         readers: 4,
-        stream_life: Duration::from_secs(3_600),
+        stream_life: Duration::from_hours(1),
         demo: false,
         data_dir,
     }

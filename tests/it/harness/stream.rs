@@ -57,13 +57,10 @@ impl EventStream {
     }
 
     /// The next event, whatever it is.
-    #[track_caller]
-    pub fn next(&mut self) -> impl Future<Output = Event> {
-        async {
-            let event = self.maybe_next().await.expect("the stream goes on");
-            assert_eq!(event.data["type"], event.name.as_str(), "the type is the event's name");
-            event
-        }
+    pub async fn next(&mut self) -> Event {
+        let event = self.maybe_next().await.expect("the stream goes on");
+        assert_eq!(event.data["type"], event.name.as_str(), "the type is the event's name");
+        event
     }
 
     /// The next event, or none if the stream has ended.
