@@ -7,16 +7,15 @@
 mod harness;
 
 mod access;
-mod errors;
-mod openapi;
-mod readme;
 mod attachments;
 mod commands;
 mod contracts;
 mod convergence;
 mod dice;
 mod directory;
+mod errors;
 mod idempotency;
+mod openapi;
 mod plans;
 mod presence;
 mod queries;
