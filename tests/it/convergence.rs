@@ -258,7 +258,9 @@ impl Model {
     fn shown(&self) -> Value {
         let mut rooms: Vec<Map<String, Value>> = self.rooms.values().cloned().collect();
         rooms.sort_by_key(|room| std::cmp::Reverse(room["order"].as_u64()));
-        rooms.iter_mut().for_each(|room| drop(room.remove("order")));
+        for room in &mut rooms {
+            room.remove("order");
+        }
         let in_rooms =
             |user: &str| rooms.iter().any(|room| room["users"].as_array().expect("ids").contains(&json!(user)));
         let there: BTreeMap<_, _> = self.there.iter().filter(|(user, _)| in_rooms(user)).collect();

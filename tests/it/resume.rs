@@ -179,13 +179,13 @@ async fn a_cursor_that_cannot_be_resumed_says_why(database: Database) {
 }
 
 async fn trimmed_history_says_so(database: Database) {
-    let server = Server::start_with(&database, |config| config.log_retention = Duration::from_secs(60)).await;
+    let server = Server::start_with(&database, |config| config.log_retention = Duration::from_mins(1)).await;
     let cast = server.cast().await;
     let old = now(&cast.nora).await;
     let room = cast.ada.open_room(cast.north, "Hi!").await;
     cast.ada.say(room, "Two").await;
     let kept = now(&cast.nora).await;
-    server.clock.advance(Duration::from_secs(120));
+    server.clock.advance(Duration::from_mins(2));
     cast.ada.say(room, "Three").await;
     server.app.tidy().await.expect("tidied");
 
@@ -196,7 +196,7 @@ async fn trimmed_history_says_so(database: Database) {
         let mut stream = cast.nora.stream_after(&kept).await;
         assert_eq!(message(&stream.next_news().await), Some((room, 3)), "the first that is kept");
         // The newest entry stays, however old.
-        server.clock.advance(Duration::from_secs(120));
+        server.clock.advance(Duration::from_mins(2));
         server.app.tidy().await.expect("tidied");
     }
     assert_eq!(cast.nora.room(room).await["messages"].as_array().map(Vec::len), Some(3), "messages are never trimmed");
