@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haggle::app::{self, App};
+use haggle::app::App;
 use haggle::auth::{mint, mint_service};
 use haggle::clock::Clock;
 use haggle::config::{Config, DatabaseUrl, TokenConfig, TokenKeys};
@@ -84,7 +84,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shutdown = CancellationToken::new();
-        let task = Some(tokio::spawn(app::serve(app.clone(), listener, shutdown.clone())));
+        let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { app, url, clock, http, config, shutdown, task, folder }
     }
