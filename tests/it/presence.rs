@@ -13,6 +13,7 @@ on_every_database!(
     the_best_of_all_pages_wins,
     a_page_is_hidden_by_its_owner_only,
     a_user_changes_at_most_once_a_second,
+    nobody_is_left_with_a_state_that_was_taken_back_at_once,
     presence_shows_colleagues_and_counterparts_only,
     a_new_room_brings_people_together,
     strangers_hear_nothing,
@@ -160,6 +161,26 @@ async fn a_user_changes_at_most_once_a_second(database: Database) {
         told += 1;
     }
     assert!(told <= passed + 2, "{told} changes in {passed} s");
+}
+
+async fn nobody_is_left_with_a_state_that_was_taken_back_at_once(database: Database) {
+    let (server, cast, room, _ada) = room_with_ada(&database).await;
+    let nora = cast.nora.stream().await;
+    show(&cast.nora, &nora, false).await;
+    let mut ben = cast.ben.stream().await;
+    let presence = ben.next_of("presence").await;
+    show(&cast.nora, &nora, true).await;
+    server.clock.advance(15 * SECOND);
+    let mut state =
+        if presence["online"].to_string().contains(&cast.nora.id().to_string()) { "online" } else { "away" };
+    let mut event = ben.next().await;
+    while event.name != "heartbeat" {
+        if event.data["user_id"] == json!(cast.nora.id()) {
+            state = if event.data["activity_state"] == "online" { "online" } else { "away" };
+        }
+        event = ben.next().await;
+    }
+    assert_eq!(state, status(&cast.ada, room, &cast.nora).await);
 }
 
 async fn presence_shows_colleagues_and_counterparts_only(database: Database) {

@@ -93,11 +93,10 @@ impl Server {
     pub async fn restart(mut self) -> Self {
         self.stop().await;
         let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self.folder.clone());
-        let store = Arc::downgrade(&self.app.store);
         drop(self);
-        // As after the end of a process, nobody holds the data folder any more.
-        while store.strong_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        // What ends with a process takes a moment longer inside one: the lock on the data goes with the last task.
+        if let Ok(lock) = std::fs::File::open(config.data_dir.join("haggle.sqlite3.lock")) {
+            tokio::task::spawn_blocking(move || lock.lock()).await.expect("no panic").expect("the data is free");
         }
         Self::launch(config, clock, folder).await
     }
