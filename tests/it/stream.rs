@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::harness::{Actor, Answer, Cast, Database, EventStream, Server, position};
 
 on_every_database!(
+    a_stream_opened_right_after_its_user_was_put_stays,
     hello_says_where_the_stream_begins,
     replay_comes_between_hello_and_presence,
     a_room_is_told_with_its_first_message_to_every_member_only,
@@ -608,4 +609,15 @@ async fn unknown_parameters_and_strangers_are_refused(database: Database) {
     server.nobody().get("/v1/events").await.refused(401, "unauthenticated");
     server.nobody().get(&format!("/v1/events?token={token}")).await.refused(422, "invalid_value");
     server.actor(Uuid::from_u128(7)).get("/v1/events").await.refused(403, "unknown_user");
+}
+
+async fn a_stream_opened_right_after_its_user_was_put_stays(database: Database) {
+    let server = Server::start(&database).await;
+    let service = server.service();
+    for n in 0..20 {
+        let user = id(0xf00 + n);
+        let entry = json!({"given_name": "New", "family_name": "Comer", "logo_url": ""});
+        service.put(&format!("/v1/users/{user}"), &entry).await.expect(201);
+        assert_eq!(server.actor(user).stream().await.next().await.name, "presence");
+    }
 }

@@ -14,11 +14,11 @@ impl Turn<'_> {
             self.end_all_typing(user);
             return;
         };
-        if active && person.company == company && person.streams.iter().all(|id| self.knows(*id, position)) {
+        let (works_for, streams) = (person.company, person.streams.clone());
+        let void: Vec<ConnectionId> = streams.into_iter().filter(|id| self.voids(*id, position)).collect();
+        if active && works_for == company && void.is_empty() {
             return;
         }
-        let void: Vec<ConnectionId> =
-            person.streams.iter().copied().filter(|id| !active || !self.knows(*id, position)).collect();
         self.end_all_typing(user);
         for id in void {
             self.end(id, GoodbyeReason::AccessChanged);
@@ -26,8 +26,17 @@ impl Turn<'_> {
         self.leave_at_once(user);
     }
 
-    fn knows(&self, id: ConnectionId, position: i64) -> bool {
-        self.state.streams.get(&id).is_some_and(|stream| stream.access_known >= position)
+    /// Whether a change at `position` is news to a stream. One whose listener is being looked up is judged when that
+    /// is done, by what the directory said and when ([`Hub::place`](super::Hub::place)).
+    fn voids(&mut self, id: ConnectionId, position: i64) -> bool {
+        match self.state.streams.get_mut(&id) {
+            Some(stream) if stream.access_known.is_none() => {
+                stream.access_changed = position;
+                false
+            }
+            Some(stream) => stream.access_known < Some(position),
+            None => false,
+        }
     }
 
     /// To those they shared rooms with until now, somebody without access is offline, without any grace.

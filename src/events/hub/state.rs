@@ -20,7 +20,9 @@ pub struct Stream {
     /// What it has been told, or will have been when its replay ends; it is live when this is set.
     pub live_from: Option<i64>,
     /// Access changes up to here were known when its listener was looked up.
-    pub access_known: i64,
+    pub access_known: Option<i64>,
+    /// The last access change that was taken in before its listener was looked up.
+    pub access_changed: i64,
     /// When its token expires.
     pub expires_at: Timestamp,
     /// When it is ended so that load can spread anew.

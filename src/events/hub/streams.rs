@@ -69,7 +69,8 @@ impl Hub {
                 outbox,
                 viewing,
                 live_from: None,
-                access_known: 0,
+                access_known: None,
+                access_changed: 0,
                 expires_at,
                 rotates_at: turn.now.plus(life),
                 due_at: turn.now,
@@ -92,7 +93,11 @@ impl Hub {
     ) -> bool {
         self.turn(|turn| {
             let Some(stream) = turn.state.streams.get_mut(&connection) else { return false };
-            stream.access_known = known;
+            if stream.access_changed > known {
+                turn.end(connection, GoodbyeReason::AccessChanged);
+                return false;
+            }
+            stream.access_known = Some(known);
             turn.state.place(user, company, creator_of);
             turn.refresh(user);
             true
