@@ -6,16 +6,19 @@
 #[macro_use]
 mod harness;
 
-mod errors;
-mod openapi;
-mod readme;
+mod access;
 mod attachments;
+mod cli;
 mod commands;
 mod contracts;
-mod idempotency;
-mod access;
 mod directory;
+mod errors;
+mod hygiene;
+mod idempotency;
+mod openapi;
 mod plans;
 mod queries;
+mod readme;
 mod smoke;
+mod tokens;
 mod uploads;
