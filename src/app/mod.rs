@@ -2,7 +2,6 @@
 
 pub mod chores;
 pub mod files;
-mod run;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +20,6 @@ use crate::error::{Error, Result};
 use crate::events::{Feed, Hub, HubSettings};
 use crate::queries::{Reader, View, readable_room};
 use crate::store::{Store, directory, log, meta};
-
-pub use run::serve;
 
 /// Why Haggle did not start: a sentence that says how to mend it.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
-use haggle::app::{self, App};
+use haggle::app::App;
 use haggle::auth::{mint, mint_service};
 use haggle::config::{Config, Settings, TokenKeys};
 use haggle::domain::{
@@ -63,7 +63,7 @@ pub async fn demo(port: u16) -> Result<(), Failed> {
     let room = negotiate(&app).await?;
     println!("{}", greeting(&app, &format!("http://{}", listener.local_addr()?), room));
     let shutdown = stop_on_signal()?;
-    app::serve(app, listener, shutdown).await;
+    haggle::http::serve(app, listener, shutdown).await;
     Ok(())
 }
 

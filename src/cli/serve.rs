@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use haggle::app::{self, App};
+use haggle::app::App;
 use haggle::config::{Config, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +22,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
         .map_err(|error| format!("HAGGLE_LISTEN {}: {error}", app.config.listen))?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let (shutdown, fatal) = (stop_on_signal()?, app.fatal.clone());
-    app::serve(app, listener, shutdown).await;
+    haggle::http::serve(app, listener, shutdown).await;
     if fatal.is_cancelled() {
         return Err("the disk under the database failed; what was acknowledged before is safe".into());
     }

@@ -27,7 +27,7 @@ pub use ids::{AttachmentId, CampaignId, CompanyId, ConnectionId, MessageId, Obje
 pub use refusal::Refusal;
 pub use room::{Draft, DraftFile, Fingerprint, Message, RecordedStep, Room, RoomContract, StoredFile};
 pub use values::{
-    CONTENT_CHARS, Content, FILE_NAME_BYTES, FileName, Invalid, LogoUrl, MAX_INTEGER, MediaType, NAME_CHARS, Name,
-    Number, Payout, Timestamp, URL_BYTES, Version,
+    CONTENT_CHARS, Content, FILE_NAME_BYTES, FileName, Invalid, LogoUrl, MAX_INTEGER, MEDIA_TYPE_BYTES, MediaType,
+    NAME_CHARS, Name, Number, Payout, Timestamp, URL_BYTES, Version,
 };
 pub use world::{Answered, World};

@@ -28,7 +28,7 @@ const RETRY_DATABASE: Duration = Duration::from_millis(500);
 /// How long a client waits before coming back, at least and at most, in milliseconds: spread, so that all do not come
 /// at once.
 const RETRY_MILLIS: (u64, u64) = (1_000, 5_000);
-/// How long a client with too many streams waits, in milliseconds.
+/// How long a client with too many streams, or requests, waits, in milliseconds.
 const RETRY_TOO_MANY: u64 = 60_000;
 
 /// Who opens a stream, and from where.
@@ -56,11 +56,7 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
         expires_at: opening.expires_at,
     };
     if let Err(reason) = hub.register(registration) {
-        let goodbye = StreamEvent::Goodbye { reason };
-        let too_many = reason == GoodbyeReason::TooManyStreams;
-        let retry = if too_many { RETRY_TOO_MANY } else { retry_millis(connection) };
-        outbox.close_with(frame_with_retry(&goodbye, None, retry));
-        outbox.closed().await;
+        refuse(&outbox, reason);
         return;
     }
     metrics::counter!("haggle_streams_opened_total").increment(1);
@@ -70,6 +66,15 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
         _ = stream.begin() => stream.outbox.closed().await,
     }
     stream.hub.unregister(connection);
+}
+
+/// Ends a stream before it has begun, saying why: an `EventSource` comes back from this, but not from a status.
+pub fn refuse(outbox: &Outbox, reason: GoodbyeReason) {
+    let goodbye = StreamEvent::Goodbye { reason };
+    outbox.close_with(match reason {
+        GoodbyeReason::TooManyStreams => frame_with_retry(&goodbye, None, RETRY_TOO_MANY),
+        _ => frame(&goodbye, None),
+    });
 }
 
 /// The stream has ended; there is nobody to tell.

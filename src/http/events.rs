@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -73,7 +73,16 @@ pub async fn stream_events(
     request: axum::extract::Request,
 ) -> Result<Response> {
     let (mut parts, _) = request.into_parts();
-    let listener = listener(&app, &mut parts).await?;
+    let outbox = Outbox::new(frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None));
+    let listener = match listener(&app, &mut parts).await {
+        // An EventSource does not come back from a 429.
+        Err(Error::RateLimited(_)) => {
+            let response = transport.respond(&outbox);
+            stream::refuse(&outbox, GoodbyeReason::TooManyStreams);
+            return Ok(response);
+        }
+        listener => listener?,
+    };
     let Query(params) = Query::<StreamParams>::from_request_parts(&mut parts, &app).await?;
     if listener.user.is_none() != params.all.unwrap_or(false) {
         return Err(Error::Forbidden(if listener.user.is_some() { "service_only" } else { "user_only" }));
@@ -89,11 +98,9 @@ pub async fn stream_events(
         viewing: params.viewing.unwrap_or(true),
         cursor: last.map(str::to_owned).or(params.after),
     };
-    let outbox = Outbox::new(frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None));
     let response = transport.respond(&outbox);
-    if app.stopping.is_cancelled() {
-        outbox.close_with(frame(&StreamEvent::Goodbye { reason: GoodbyeReason::ShuttingDown }, None));
-    } else {
+    // Whoever asks for the head only is not there.
+    if parts.method != Method::HEAD {
         tokio::spawn(stream::serve(app.hub.clone(), app.store.clone(), outbox, opening));
     }
     Ok(response)

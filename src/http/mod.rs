@@ -13,6 +13,7 @@ mod host;
 mod json;
 mod openapi;
 mod rooms;
+mod run;
 pub mod server;
 mod service;
 mod submission;
@@ -34,6 +35,7 @@ use crate::app::App;
 use crate::auth::origin_allowed;
 
 pub use openapi::down_to_3_0;
+pub use run::serve;
 
 /// How long a browser may remember what CORS allows, in seconds: the most that Chromium takes.
 const PREFLIGHT_SECONDS: u64 = 7_200;

@@ -1,6 +1,7 @@
 //! Promise 5: nobody reads or does what is not theirs; a matrix of every described operation and every kind of caller.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -110,10 +111,10 @@ async fn scene(database: &Database) -> Scene {
         server.actor(id(0xdead)),
         server.nobody(),
         server.with_token("eyJhbGciOiJub25lIn0.e30."),
-        server.actor_for(cast.ada.id(), std::time::Duration::ZERO),
+        server.actor_for(cast.ada.id(), Duration::ZERO),
         cast.service.clone(),
     ];
-    server.clock.advance(std::time::Duration::from_secs(60));
+    server.clock.advance(Duration::from_mins(1));
     Scene { server, cast, callers, room, file: file.expect("a UUID") }
 }
 
@@ -225,7 +226,7 @@ async fn what_is_not_yours_looks_like_what_is_not_there(database: Database) {
             let theirs = if path.contains("attachments") { *file } else { *room };
             let ask = async |id: Uuid| {
                 let request = stranger.request(method.clone(), &path.replace("{}", &id.to_string()));
-                let request = body.iter().fold(request, |request, body| request.json(body));
+                let request = body.iter().fold(request, RequestBuilder::json);
                 without_id(stranger.run(request).await)
             };
             assert_eq!(ask(theirs).await, ask(nowhere).await, "{method} {path}");

@@ -171,7 +171,7 @@ async fn a_refused_part_refuses_the_whole_message(database: Database) {
             (with(mask, "change_selected_campaign_to", json!(cast.studio)), 422, "unknown_campaign"),
             (with(mask | 4, "change_selected_campaign_to", json!(id(9))), 422, "unknown_campaign"),
             (with(mask | 4, "change_selected_campaign_to", json!(cast.spring)), 422, "campaign_mismatch"),
-            (with(mask & 1 | 12, "attachment_id", json!(id(9))), 422, "unknown_attachment"),
+            (with((mask & 0b1) | 0b1100, "attachment_id", json!(id(9))), 422, "unknown_attachment"),
         ] {
             cast.nora.message(room, &message).await.refused(status, code);
         }

@@ -128,7 +128,7 @@ async fn a_contract_moves_by_the_table(database: Database) {
     let stage = Stage::new(&database).await;
     let mut campaigns = stage.campaigns::<42>().await.into_iter();
     for (state, way, _) in TABLE {
-        for step in 0..STEPS.len() {
+        for (step, change) in STEPS.into_iter().enumerate() {
             let campaign = campaigns.next().unwrap();
             for step in way {
                 stage.step(campaign, *step, 100, &[]).await.expect(201);
@@ -141,7 +141,7 @@ async fn a_contract_moves_by_the_table(database: Database) {
             if !taken {
                 let problem = answer.refused(409, outcome);
                 assert_eq!(problem["contract"], before, "the conflict tells what is in force");
-                assert_eq!(after, before, "{state} {}", STEPS[step]);
+                assert_eq!(after, before, "{state} {change}");
                 continue;
             }
             let number = answer.expect(201)["id"].clone();
@@ -156,7 +156,7 @@ async fn a_contract_moves_by_the_table(database: Database) {
             if (state, outcome) == ("proposed", "cancelled") {
                 expected["declined"] = json!(true);
             }
-            assert_eq!(after, expected, "{state} {}", STEPS[step]);
+            assert_eq!(after, expected, "{state} {change}");
         }
     }
 }
@@ -173,7 +173,7 @@ async fn random_walks_never_leave_the_table(database: Database) {
     for _ in 0..150 {
         let index = usize::try_from(next(4)).unwrap();
         let step = usize::try_from(next(6)).unwrap();
-        let (state, payout, version) = contracts[index];
+        let (from, payout, version) = contracts[index];
         let offer = i64::try_from(next(3)).unwrap() * 100;
         let mut guards = Vec::new();
         if next(2) == 0 {
@@ -184,10 +184,10 @@ async fn random_walks_never_leave_the_table(database: Database) {
         }
         let holds = guards.iter().all(|(guard, value)| {
             let in_force = if *guard == "expected_version" { version } else { payout };
-            state == "none" || *value == in_force
+            from == "none" || *value == in_force
         });
         let answer = stage.step(campaigns[index], step, offer, &guards).await;
-        match by_table(state, step) {
+        match by_table(from, step) {
             _ if !holds => {
                 answer.refused(409, "terms_changed");
             }
@@ -354,13 +354,13 @@ async fn unguarded_races_make_no_illegal_move(database: Database) {
         let taken = answers.iter().filter(|answer| answer.status == 201).count();
         assert!(taken > 0, "{answers:?}");
         assert_eq!(history.len(), race.way.len() + taken);
-        let mut state = "none";
+        let mut from = "none";
         for (version, record) in (1..).zip(&history) {
             let step = STEPS.iter().position(|step| record["change"]["type"] == **step).unwrap();
-            let (legal, next) = by_table(state, step);
-            assert!(legal, "{state} {}", STEPS[step]);
+            let (legal, next) = by_table(from, step);
+            assert!(legal, "{from} {}", STEPS[step]);
             assert_eq!((&record["contract"]["state"], &record["contract"]["version"]), (&json!(next), &json!(version)));
-            state = next;
+            from = next;
         }
     }
 }

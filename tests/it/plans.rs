@@ -83,21 +83,20 @@ fn on_database<T>(server: &Server, work: impl FnOnce(&mut SqliteConnection) -> T
 
 /// The statements that `work` runs, as they were sent.
 async fn statements(server: &Server, work: impl AsyncFnOnce(&mut Conn)) -> Vec<String> {
-    let heard = Arc::new(Mutex::new(Vec::new()));
+    let sent = Arc::new(Mutex::new(Vec::new()));
     let mut conn = server.app.store.reader().await.expect("a connection");
     let Conn::Sqlite(inner) = &mut conn else { panic!("SQLite was asked for") };
-    let hears = heard.clone();
+    let record = sent.clone();
     inner.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
-            hears.lock().unwrap().push(query.to_string());
+            record.lock().unwrap().push(query.to_string());
         }
     });
     work(&mut conn).await;
     let Conn::Sqlite(inner) = &mut conn else { panic!("SQLite was asked for") };
     inner.set_instrumentation(|_: InstrumentationEvent<'_>| {});
-    let heard =
-        heard.lock().unwrap().iter().map(|sql| sql.split(" -- binds:").next().unwrap_or(sql).to_owned()).collect();
-    heard
+    let sent = sent.lock().unwrap();
+    sent.iter().map(|sql| sql.split(" -- binds:").next().unwrap_or(sql).to_owned()).collect()
 }
 
 async fn list(server: &Server, user: UserId, limit: usize) -> (Vec<String>, usize) {

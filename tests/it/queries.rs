@@ -221,6 +221,7 @@ async fn pages_of_rooms_miss_none_and_double_none(database: Database) {
             found.extend(each(&page["rooms"], "id").into_iter().cloned());
             assert_eq!(page["position"], position);
             pages += 1;
+            assert!(pages <= rooms.len(), "the pages come to an end");
             let Some(next) = page["next"].as_str() else {
                 assert_eq!(link, "", "no link on the last page");
                 break;

@@ -19,9 +19,9 @@ fn section(heading: &str) -> &'static str {
 
 /// The fenced blocks of some text: language and content.
 fn blocks(text: &str) -> Vec<(&str, &str)> {
-    let fences: Vec<&str> = text.split("```").collect();
-    assert!(fences.len() % 2 == 1, "every fence is closed");
-    let fenced = fences.into_iter().skip(1).step_by(2);
+    let pieces: Vec<&str> = text.split("```").collect();
+    assert!(pieces.len() % 2 == 1, "every fence is closed");
+    let fenced = pieces.into_iter().skip(1).step_by(2);
     fenced.map(|block| block.split_once('\n').expect("a language, then lines")).collect()
 }
 

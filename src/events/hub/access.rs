@@ -9,7 +9,11 @@ impl Turn<'_> {
     ///
     /// A stream whose listener was looked up after the change knows of it already.
     pub(super) fn change_access(&mut self, user: UserId, company: Option<CompanyId>, active: bool, position: i64) {
-        let Some(person) = self.state.people.get(&user) else { return };
+        let Some(person) = self.state.people.get(&user) else {
+            // One can type without listening.
+            self.end_all_typing(user);
+            return;
+        };
         if active && person.company == company && person.streams.iter().all(|id| self.knows(*id, position)) {
             return;
         }

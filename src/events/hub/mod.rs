@@ -151,8 +151,9 @@ impl Hub {
     }
 }
 
+/// What others were last told: whoever asks in between would else never hear of a change that is taken back at once.
 fn status(state: &State, user: UserId) -> ActivityState {
-    state.people.get(&user).and_then(|person| person.state).unwrap_or(ActivityState::Offline)
+    state.people.get(&user).and_then(|person| person.announced).unwrap_or(ActivityState::Offline)
 }
 
 /// The hub during one turn: its state, and the moment.

@@ -76,12 +76,6 @@ impl Hub {
             };
             turn.state.streams.insert(connection, stream);
             turn.schedule(connection);
-            if let Some(user) = user {
-                let observed = turn.state.people.get(&user).map(|person| turn.state.observed(person));
-                if let Some(person) = turn.state.people.get_mut(&user) {
-                    person.state = observed;
-                }
-            }
             Ok(())
         })
     }

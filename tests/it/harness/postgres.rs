@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
 /// The server; the shell that minds it ends it by its pid when this process closes the pipe, however it ends.
 struct Minded {
@@ -12,7 +14,7 @@ struct Minded {
     _minder: Child,
 }
 
-static SERVER: Mutex<Option<Option<Minded>>> = Mutex::new(None);
+static SERVER: OnceLock<Option<Minded>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Starts, says `ready`, waits for the pipe to close, stops. PostgreSQL refuses to run as root.
@@ -35,15 +37,13 @@ cat >/dev/null
 pub async fn fresh_database() -> Option<String> {
     let base = tokio::task::spawn_blocking(server_url).await.expect("starting PostgreSQL")?;
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
     let mut admin = AsyncPgConnection::establish(&format!("{base}/postgres")).await.expect("PostgreSQL answers");
     admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database is made");
     Some(format!("{base}/{name}"))
 }
 
 fn server_url() -> Option<String> {
-    let mut server = SERVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    server.get_or_insert_with(start).as_ref().map(|server| server.url.clone())
+    SERVER.get_or_init(start).as_ref().map(|server| server.url.clone())
 }
 
 fn start() -> Option<Minded> {

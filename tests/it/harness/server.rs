@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haggle::app::{self, App};
+use haggle::app::App;
 use haggle::auth::{mint, mint_service};
 use haggle::clock::Clock;
 use haggle::config::{Config, DatabaseUrl, TokenConfig, TokenKeys};
@@ -62,7 +62,7 @@ pub struct Server {
     config: Config,
     shutdown: CancellationToken,
     task: Option<JoinHandle<()>>,
-    _folder: Arc<tempfile::TempDir>,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Server {
@@ -84,20 +84,19 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shutdown = CancellationToken::new();
-        let task = Some(tokio::spawn(app::serve(app.clone(), listener, shutdown.clone())));
+        let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { app, url, clock, http, config, shutdown, task, _folder: folder }
+        Self { app, url, clock, http, config, shutdown, task, folder }
     }
 
     /// Stops gracefully and starts again on the same data, on another port.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
-        let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self._folder.clone());
-        let store = Arc::downgrade(&self.app.store);
+        let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self.folder.clone());
         drop(self);
-        // As after the end of a process, nobody holds the data folder any more.
-        while store.strong_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        // What ends with a process takes a moment longer inside one: the lock on the data goes with the last task.
+        if let Ok(lock) = std::fs::File::open(config.data_dir.join("haggle.sqlite3.lock")) {
+            tokio::task::spawn_blocking(move || lock.lock()).await.expect("no panic").expect("the data is free");
         }
         Self::launch(config, clock, folder).await
     }
@@ -112,7 +111,7 @@ impl Server {
 
     /// Somebody with a token of their own.
     pub fn actor(&self, user: Uuid) -> Actor {
-        self.actor_for(user, Duration::from_secs(3_600))
+        self.actor_for(user, Duration::from_hours(1))
     }
 
     /// Somebody whose token is good for so long.
@@ -123,7 +122,7 @@ impl Server {
 
     /// The host application.
     pub fn service(&self) -> Actor {
-        let token = mint_service(SECRET, Duration::from_secs(3_600), self.clock.now(), None, None);
+        let token = mint_service(SECRET, Duration::from_hours(1), self.clock.now(), None, None);
         Actor::new(self, None, Some(token))
     }
 
@@ -225,7 +224,7 @@ fn config(database: &Database, data_dir: PathBuf) -> Config {
         trusted_proxies: Vec::new(),
         currency: "EUR".to_owned(),
         require_guards: false,
-        log_retention: Duration::from_secs(30 * 86_400),
+        log_retention: Duration::from_hours(30 * 24),
         max_connections: 10_000,
         max_connections_per_address: 10_000,
         max_streams_per_user: 32,
@@ -234,7 +233,7 @@ fn config(database: &Database, data_dir: PathBuf) -> Config {
         batch_commands: 1_000,
         queue_commands: 8_192,
         readers: 4,
-        stream_life: Duration::from_secs(3_600),
+        stream_life: Duration::from_hours(1),
         demo: false,
         data_dir,
     }

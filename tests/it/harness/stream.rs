@@ -12,6 +12,13 @@ use super::Actor;
 /// How long a test waits for an event before it gives up; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The place of a cursor, `<epoch>-<position>`, in the one order.
+#[track_caller]
+pub fn position(cursor: &str) -> i64 {
+    let (_, position) = cursor.rsplit_once('-').expect("a cursor");
+    position.parse().expect("a position")
+}
+
 /// One event.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -50,13 +57,10 @@ impl EventStream {
     }
 
     /// The next event, whatever it is.
-    #[track_caller]
-    pub fn next(&mut self) -> impl Future<Output = Event> {
-        async {
-            let event = self.maybe_next().await.expect("the stream goes on");
-            assert_eq!(event.data["type"], event.name.as_str(), "the type is the event's name");
-            event
-        }
+    pub async fn next(&mut self) -> Event {
+        let event = self.maybe_next().await.expect("the stream goes on");
+        assert_eq!(event.data["type"], event.name.as_str(), "the type is the event's name");
+        event
     }
 
     /// The next event, or none if the stream has ended.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
-use crate::http;
-use crate::http::server::Limits;
+use super::server::{self, Limits};
+use super::{metrics_router, router};
+use crate::app::App;
 use crate::wire::GoodbyeReason;
 
 /// From the request to stop until what is left is cut; with the writer's work after it, less than 5 s.
@@ -19,11 +19,10 @@ const DRAIN: Duration = Duration::from_millis(3_500);
 /// From `shutdown` on readiness fails, the listener is closed, streams hear `goodbye`, requests that run are answered,
 /// and the writer finishes what waits.
 pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) {
-    let files = http::server::raise_file_limit();
+    let files = server::raise_file_limit();
     let limits = Limits::new(&app.config, files, DRAIN);
     let stop = CancellationToken::new();
-    let router = http::router(app.clone());
-    let served = http::server::serve(listener, router, limits.clone(), stop.clone());
+    let served = server::serve(listener, router(app.clone()), limits.clone(), stop.clone());
     let metrics = serve_metrics(&app, limits, stop.clone());
     let ending = async {
         tokio::select! {
@@ -42,7 +41,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationT
 async fn serve_metrics(app: &Arc<App>, limits: Limits, stop: CancellationToken) {
     let Some(address) = app.config.metrics_listen else { return };
     match TcpListener::bind(address).await {
-        Ok(listener) => http::server::serve(listener, http::metrics_router(app.clone()), limits, stop).await,
+        Ok(listener) => server::serve(listener, metrics_router(app.clone()), limits, stop).await,
         Err(error) => tracing::error!(%address, %error, "HAGGLE_METRICS_LISTEN"),
     }
 }
