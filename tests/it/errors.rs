@@ -439,16 +439,12 @@ async fn nothing_odd_is_a_fault_of_ours_and_both_databases_answer_alike() {
     assert_eq!(sqlite.len(), postgres.len());
 }
 
-/// Another program's write transaction on the server's database file; it ends when this is dropped.
-struct Locked(SqliteConnection);
-
-impl Locked {
-    fn take(server: &Server) -> Self {
-        let DatabaseUrl::Sqlite(path) = &server.app.config.database else { panic!("only SQLite is locked like this") };
-        let mut conn = SqliteConnection::establish(&path.to_string_lossy()).expect("the file opens");
-        conn.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").expect("the lock is free");
-        Self(conn)
-    }
+/// Another program's write transaction on the server's database file; it ends with the connection.
+pub fn lock(server: &Server) -> SqliteConnection {
+    let DatabaseUrl::Sqlite(path) = &server.app.config.database else { panic!("only SQLite is locked like this") };
+    let mut conn = SqliteConnection::establish(&path.to_string_lossy()).expect("the file opens");
+    conn.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").expect("the lock is free");
+    conn
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -456,7 +452,7 @@ async fn a_locked_database_is_a_pause() {
     let server = Server::start(&Database::Sqlite).await;
     let cast = server.cast().await;
     let room = cast.ada.open_room(cast.north, "Hi").await;
-    let locked = Locked::take(&server);
+    let locked = lock(&server);
     let started = Instant::now();
     let (path, key, body) = (format!("/v1/rooms/{room}/messages"), id(0xb1), json!({"content": "again"}));
     let refused = cast.ada.post_keyed(&path, key, &body).await;
@@ -474,7 +470,7 @@ async fn a_full_queue_is_told_at_once() {
     let server = Server::start_with(&Database::Sqlite, |config| config.queue_commands = 1).await;
     let cast = server.cast().await;
     let room = cast.ada.open_room(cast.north, "Hi").await;
-    let locked = Locked::take(&server);
+    let locked = lock(&server);
     let mut sending = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let ada = cast.ada.clone();

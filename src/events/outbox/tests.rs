@@ -1,3 +1,5 @@
+//! What a stream's reader gets of what is queued, and when a slow one is cut.
+
 use std::future::poll_fn;
 use std::task::Context;
 

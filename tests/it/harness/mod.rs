@@ -8,7 +8,7 @@ mod stream;
 
 pub use actor::Actor;
 pub use answer::Answer;
-pub use server::{Cast, Database, Server, id};
+pub use server::{Cast, Database, SECRET, Server, id};
 pub use stream::{Event, EventStream, position};
 
 /// Runs `async fn(Database)` as a test on SQLite and as one on PostgreSQL.
