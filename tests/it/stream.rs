@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use uuid::Uuid;
 
-use crate::harness::{Actor, Answer, Cast, Database, EventStream, Server, position};
+use crate::harness::{Actor, Answer, Cast, Database, EventStream, Server, id, position};
 
 on_every_database!(
     a_stream_opened_right_after_its_user_was_put_stays,
