@@ -115,9 +115,8 @@ impl OpenStream {
         let present = self.hub.position();
         let position = match place.start {
             Start::Resumed(position) => position,
-            Start::Fresh => present,
-            // Everything up to what was just read is fetched anew.
-            Start::Resync(_) => present.max(place.known),
+            // The client fetches after `hello`, and what it fetches is at least as new as what was just read.
+            Start::Fresh | Start::Resync(_) => present.max(place.known),
         };
         self.hello(&place.start, position).await?;
         let audience = self.opening.user.map_or(Audience::Everything, |user| Audience::Of(user, place.company));
