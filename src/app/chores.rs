@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use crate::commands::Maintenance;
 use crate::error::Result;
-use crate::http;
 
 /// How often there is tidying: often enough that no round has much to do.
 const EVERY: Duration = Duration::from_mins(1);
@@ -32,13 +31,12 @@ async fn run(app: Weak<App>) {
 }
 
 impl App {
-    /// Trims the log, deletes files that no message holds, forgets idle rate limits, condenses metrics.
+    /// Trims the log, deletes files that no message holds, forgets idle rate limits.
     ///
     /// # Errors
     /// What the database said.
     pub async fn tidy(&self) -> Result<()> {
         self.rates.shrink();
-        http::tidy_metrics();
         let before = self.clock.now().minus(self.config.log_retention);
         while self.writer.maintain(Maintenance::TrimLog { before }).await? > 0 {}
         while self.files.sweep(&self.store).await? > 0 {}

@@ -93,11 +93,6 @@ pub fn metrics_router(app: Arc<App>) -> Router {
     Router::new().route("/metrics", get(service::metrics_text)).with_state(app)
 }
 
-/// Condenses what was measured since the last time; without it the samples of histograms that nobody scrapes pile up.
-pub fn tidy_metrics() {
-    service::recorder().run_upkeep();
-}
-
 /// The docs page runs its own scripts and styles.
 async fn relax_for_docs(mut response: axum::response::Response) -> axum::response::Response {
     let csp = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";

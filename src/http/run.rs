@@ -7,12 +7,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{self, Limits};
-use super::{metrics_router, router};
+use super::{metrics_router, router, service};
 use crate::app::App;
 use crate::wire::GoodbyeReason;
 
 /// From the request to stop until what is left is cut; with the writer's work after it, less than 5 s.
 const DRAIN: Duration = Duration::from_millis(3_500);
+/// How often metrics are condensed: often enough that no round has much to do.
+const CONDENSE_EVERY: Duration = Duration::from_mins(1);
 
 /// Serves on `listener` until `shutdown`, or until the disk under the database fails.
 ///
@@ -33,7 +35,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationT
         stop.cancel();
         app.hub.close_all(GoodbyeReason::ShuttingDown);
     };
-    tokio::join!(served, metrics, ending);
+    tokio::join!(served, metrics, ending, stop.run_until_cancelled(condense_metrics()));
     app.stop().await;
 }
 
@@ -43,5 +45,13 @@ async fn serve_metrics(app: &Arc<App>, limits: Limits, stop: CancellationToken) 
     match TcpListener::bind(address).await {
         Ok(listener) => server::serve(listener, metrics_router(app.clone()), limits, stop).await,
         Err(error) => tracing::error!(%address, %error, "HAGGLE_METRICS_LISTEN"),
+    }
+}
+
+/// Condenses what was measured now and then: samples of histograms that nobody scrapes would pile up.
+async fn condense_metrics() {
+    loop {
+        tokio::time::sleep(CONDENSE_EVERY).await;
+        service::recorder().run_upkeep();
     }
 }
