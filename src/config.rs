@@ -39,7 +39,7 @@ pub struct Settings {
     /// and listening on loopback
     #[arg(long, env = "HAGGLE_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
-    /// File or http(s) URL of a JWKS with the host application's public keys (RS256, ES256, `EdDSA`), instead of a secret
+    /// File or http(s) URL of a JWKS with the host application's public keys (RS256, ES256, EdDSA), instead of a secret
     #[arg(long, env = "HAGGLE_JWT_JWKS")]
     pub jwt_jwks: Option<String>,
     /// The `aud` that tokens must carry; needed with a JWKS

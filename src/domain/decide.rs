@@ -295,7 +295,7 @@ fn decide_upload(world: &World, upload: &Upload) -> Result<Decision, Refusal> {
         Upload::Begin { owner, object, reserved } => {
             active(world, *owner)?;
             let held = world.unattached.get(owner).copied().unwrap_or(0);
-            if held + reserved > UNATTACHED_BYTES {
+            if held.saturating_add(*reserved) > UNATTACHED_BYTES {
                 return Err(Refusal::UnattachedQuota);
             }
             let begun = Event::UploadBegun { owner: *owner, object: *object, reserved: *reserved };

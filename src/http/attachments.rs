@@ -64,10 +64,14 @@ pub async fn upload_attachment(
     };
     let body = request.into_body().into_data_stream();
     let upload = app.files.store(caller.user, input, body).await?.named(id);
-    let file = upload.file().clone();
-    let receipt = app.submit(Command::Upload(Upload::Finish { file: file.clone() }), Some(upload)).await?;
-    let created = receipt == Receipt::Uploaded { created: true };
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let sent = upload.file().clone();
+    let receipt = app.submit(Command::Upload(Upload::Finish { file: sent.clone() }), Some(upload)).await?;
+    let (status, file) = if receipt == (Receipt::Uploaded { created: true }) {
+        (StatusCode::CREATED, sent)
+    } else {
+        let mut conn = app.store.reader().await?;
+        (StatusCode::OK, queries::readable_file(&mut conn, queries::Reader::User(caller.user), id).await?)
+    };
     let link = app.hub.link(&file, Some(caller.user));
     Ok((status, axum::Json(Attachment::new(file, link))).into_response())
 }

@@ -35,6 +35,7 @@ pub struct StreamParams {
     after: Option<String>,
     /// Which user's cookie to use, when a browser holds several.
     #[param(nullable = false)]
+    #[expect(dead_code, reason = "described and checked here; `wanted_user` reads it before the caller is known")]
     user_id: Option<UserId>,
     /// Whether the page is in view.
     #[param(nullable = false, default = true)]
@@ -123,14 +124,19 @@ async fn listener(app: &Arc<App>, parts: &mut Parts) -> Result<Listener> {
     if !own_origin(app, &parts.headers, &parts.uri) {
         return Err(Error::Forbidden("origin_not_allowed"));
     }
-    let Query(params) = Query::<StreamParams>::from_request_parts(parts, app).await?;
-    let session = app.cookies.read(&parts.headers, params.user_id, app.clock.now());
+    let session = app.cookies.read(&parts.headers, wanted_user(&parts.uri), app.clock.now());
     let (user, expires_at) = session.map_err(|problem| match problem {
         SessionProblem::Missing => Error::Unauthenticated,
         SessionProblem::Ambiguous => Error::field("/user_id", "is required: there are cookies of several users"),
     })?;
     app.rates.check(user)?;
     Ok(Listener { user: Some(user), expires_at })
+}
+
+/// Whose cookie is meant, before it is known whether the rest of the query makes sense: that is for callers only.
+fn wanted_user(uri: &Uri) -> Option<UserId> {
+    let mut query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    query.find(|(name, _)| name == "user_id").and_then(|(_, id)| id.parse().ok())
 }
 
 fn own_origin(app: &App, headers: &HeaderMap, uri: &Uri) -> bool {
