@@ -221,12 +221,7 @@ fn tell(world: &World, room: &Room, message: &Message, first: bool, contract: Op
 }
 
 fn profile(world: &World, room: &Room, id: UserId, side: Side) -> Option<Profile> {
-    let user = world.users.get(&id)?;
-    let company = match side {
-        Side::Company => Some(room.company_id),
-        Side::Creator => user.company_id,
-    };
-    Some(user.profile(company.and_then(|id| world.companies.get(&id)).cloned()))
+    Some(world.users.get(&id)?.profile_on(side, room.company_id, &world.companies))
 }
 
 /// Inserts rows, or replaces the named columns of those whose key is there.

@@ -1,6 +1,8 @@
 //! The host application's users, companies and campaigns, as values.
 
-use super::{CampaignId, CompanyId, Decision, DirectoryOperation, Event, Receipt, Refusal, UserId, World};
+use std::collections::HashMap;
+
+use super::{CampaignId, CompanyId, Decision, DirectoryOperation, Event, Receipt, Refusal, Side, UserId, World};
 
 /// The name a person has after `?erase=true`.
 pub const ERASED_NAME: (&str, &str) = ("Deleted", "user");
@@ -77,6 +79,17 @@ impl User {
             present: self.active && self.company_id == company.as_ref().map(|c| c.id),
             company,
         }
+    }
+
+    /// How others see this person on one side of a room of `room_company`: an employee, also a former one, with that
+    /// company.
+    #[must_use]
+    pub fn profile_on(&self, side: Side, room_company: CompanyId, companies: &HashMap<CompanyId, Company>) -> Profile {
+        let company = match side {
+            Side::Company => Some(room_company),
+            Side::Creator => self.company_id,
+        };
+        self.profile(company.and_then(|id| companies.get(&id)).cloned())
     }
 }
 

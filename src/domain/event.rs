@@ -33,26 +33,6 @@ pub enum Event {
     FileAttached { id: AttachmentId, room_id: RoomId },
 }
 
-impl Event {
-    /// Whether this fact takes a position in the log.
-    #[must_use]
-    pub fn is_logged(&self) -> bool {
-        match self {
-            Self::MessageSent { .. }
-            | Self::Viewed { .. }
-            | Self::UserPut { .. }
-            | Self::CompanyPut(_)
-            | Self::CampaignPut(_) => true,
-            Self::RoomCreated { .. }
-            | Self::ContractChanged(_)
-            | Self::Seen { .. }
-            | Self::UploadBegun { .. }
-            | Self::FileStored(_)
-            | Self::FileAttached { .. } => false,
-        }
-    }
-}
-
 /// An entry of the log, complete enough to be told: what hubs deliver and replays read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

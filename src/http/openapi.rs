@@ -132,17 +132,10 @@ pub struct RoomForm {
 #[must_use]
 pub fn finish(mut document: Document) -> Value {
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
-    drop_unused_license_url(&mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     name_variants(&mut document);
     inline_aliases(&mut document);
     document
-}
-
-fn drop_unused_license_url(document: &mut Document) {
-    if let Some(license) = &mut document.info.license {
-        license.url = None;
-    }
 }
 
 fn schemas(document: &mut Value) -> Option<&mut Map<String, Value>> {

@@ -120,8 +120,8 @@ impl People {
     pub fn profile(&self, room: &Room, id: UserId, wrote: Option<&Message>) -> Option<Profile> {
         let user = self.users.get(&id)?;
         let spoke_for_company = wrote.is_some_and(|message| message.from_user == id && message.side == Side::Company);
-        let company = if id != room.creator_id || spoke_for_company { Some(room.company_id) } else { user.company_id };
-        Some(user.profile(company.and_then(|id| self.company(id))))
+        let side = if id != room.creator_id || spoke_for_company { Side::Company } else { Side::Creator };
+        Some(user.profile_on(side, room.company_id, &self.companies))
     }
 }
 

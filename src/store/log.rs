@@ -176,12 +176,7 @@ struct Cast {
 
 impl Cast {
     fn profile(&self, id: UserId, side: Side, company_id: CompanyId) -> Option<Profile> {
-        let user = self.users.get(&id)?;
-        let company = match side {
-            Side::Company => Some(company_id),
-            Side::Creator => user.company_id,
-        };
-        Some(user.profile(company.and_then(|id| self.companies.get(&id)).cloned()))
+        Some(self.users.get(&id)?.profile_on(side, company_id, &self.companies))
     }
 
     fn everyone(&self, creator_id: UserId, company_id: CompanyId) -> Vec<Profile> {

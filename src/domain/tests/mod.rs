@@ -249,3 +249,22 @@ fn sent(events: &[Event]) -> Message {
 fn code<T>(result: Result<T, Refusal>) -> &'static str {
     result.map_or_else(|refusal| refusal.code(), |_| "ok")
 }
+
+impl Event {
+    /// Whether this fact takes a position in the log.
+    fn is_logged(&self) -> bool {
+        match self {
+            Self::MessageSent { .. }
+            | Self::Viewed { .. }
+            | Self::UserPut { .. }
+            | Self::CompanyPut(_)
+            | Self::CampaignPut(_) => true,
+            Self::RoomCreated { .. }
+            | Self::ContractChanged(_)
+            | Self::Seen { .. }
+            | Self::UploadBegun { .. }
+            | Self::FileStored(_)
+            | Self::FileAttached { .. } => false,
+        }
+    }
+}
