@@ -35,6 +35,25 @@ pub struct Settings {
     /// `sqlite://<file>` or `postgres://…`; without it SQLite in the data folder
     #[arg(long, env = "HAGGLE_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// `nats://<host>:4222`, or `tls://…`, several separated by commas: how the nodes of a deployment hear of each
+    /// other's commits at once, and of who is there; needs PostgreSQL
+    #[arg(long, env = "HAGGLE_BUS_URL", hide_env_values = true, value_delimiter = ',')]
+    pub bus_url: Vec<Url>,
+    /// What the bus's subjects begin with, for bus servers that are shared
+    #[arg(long, env = "HAGGLE_BUS_PREFIX", default_value = "haggle")]
+    pub bus_prefix: String,
+    /// File with the credentials for the bus (`.creds`); a user and password may stand in the URL instead
+    #[arg(long, env = "HAGGLE_BUS_CREDENTIALS")]
+    pub bus_credentials: Option<PathBuf>,
+    /// PEM file with the authority that signed the bus's certificate, when the system does not know it
+    #[arg(long, env = "HAGGLE_BUS_CA")]
+    pub bus_ca: Option<PathBuf>,
+    /// Where files are: `s3://<bucket>/<prefix>`, or `file://<folder>`; without it the data folder
+    #[arg(long, env = "HAGGLE_ATTACHMENTS_URL")]
+    pub attachments_url: Option<Url>,
+    /// How files in S3 reach their readers: `redirect` to a short-lived link of the store's, or `proxy` through Haggle
+    #[arg(long, env = "HAGGLE_ATTACHMENTS_DELIVERY", default_value = "redirect", value_parser = ["redirect", "proxy"])]
+    pub attachments_delivery: String,
     /// HS256 secret of the host application's tokens, at least 32 bytes; made and kept in the data folder when absent
     /// and listening on loopback
     #[arg(long, env = "HAGGLE_JWT_SECRET", hide_env_values = true)]
@@ -119,6 +138,34 @@ pub enum DatabaseUrl {
     Postgres(String),
 }
 
+/// How the nodes of a deployment hear of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusConfig {
+    /// NATS servers; a URL may hold a user and a password.
+    pub servers: Vec<Url>,
+    /// What subjects begin with.
+    pub prefix: String,
+    /// A file with credentials.
+    pub credentials: Option<PathBuf>,
+    /// A file with the authority to trust.
+    pub authority: Option<PathBuf>,
+}
+
+/// Where the bytes of files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePlace {
+    /// A folder; several nodes must share it.
+    Folder(PathBuf),
+    /// A bucket of an S3 store, and what the names of objects begin with; the rest is in the environment, as
+    /// `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// Without a slash at either end; may be empty.
+        prefix: String,
+    },
+}
+
 /// Which tokens are believed.
 #[derive(Debug, Clone)]
 pub enum TokenKeys {
@@ -152,6 +199,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The database.
     pub database: DatabaseUrl,
+    /// The bus, on a deployment of several nodes.
+    pub bus: Option<BusConfig>,
+    /// Where files are.
+    pub files: FilePlace,
+    /// Whether readers are sent to the store for files, if it can serve them.
+    pub redirect_to_files: bool,
     /// Which tokens are believed.
     pub tokens: TokenConfig,
     /// The key of cookies and links, if it is set and not kept in the database.
@@ -219,6 +272,7 @@ impl Settings {
         create_private_dir(&self.data_dir)?;
         let tokens = self.token_config()?;
         let database = self.database()?;
+        let (bus, files) = (self.bus(&database)?, self.files()?);
         within("HAGGLE_BATCH_COMMANDS", self.batch_commands, MAX_BATCH_COMMANDS)?;
         positive("HAGGLE_QUEUE_COMMANDS", self.queue_commands)?;
         positive("HAGGLE_READERS", self.readers)?;
@@ -233,6 +287,9 @@ impl Settings {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
             database,
+            bus,
+            files,
+            redirect_to_files: self.attachments_delivery == "redirect",
             tokens,
             signing_key: long_enough("HAGGLE_SIGNING_KEY", self.signing_key)?,
             previous_signing_key: long_enough("HAGGLE_PREVIOUS_SIGNING_KEY", self.previous_signing_key)?,
@@ -266,6 +323,53 @@ impl Settings {
                 Some(path) if !path.is_empty() => Ok(DatabaseUrl::Sqlite(path.into())),
                 _ => refuse("HAGGLE_DATABASE_URL must be sqlite://<file> or postgres://…"),
             },
+        }
+    }
+
+    fn bus(&self, database: &DatabaseUrl) -> Result<Option<BusConfig>, ConfigError> {
+        if self.bus_url.is_empty() {
+            return Ok(None);
+        }
+        if self.bus_url.iter().any(|url| !matches!(url.scheme(), "nats" | "tls") || url.host().is_none()) {
+            return refuse("HAGGLE_BUS_URL must look like nats://bus.example:4222, or tls://… for TLS");
+        }
+        if matches!(database, DatabaseUrl::Sqlite(_)) {
+            return refuse(
+                "HAGGLE_BUS_URL is for several nodes, which share a PostgreSQL: set HAGGLE_DATABASE_URL too",
+            );
+        }
+        if self.attachments_url.is_none() {
+            return refuse(
+                "HAGGLE_BUS_URL is for several nodes, which share their files: set HAGGLE_ATTACHMENTS_URL to \
+                 s3://<bucket>/<prefix>, or to file://<folder> for a folder that all of them mount",
+            );
+        }
+        let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if !self.bus_prefix.split('.').all(|part| !part.is_empty() && part.chars().all(token)) {
+            return refuse("HAGGLE_BUS_PREFIX must be words of letters, digits, - and _, separated by dots");
+        }
+        for file in self.bus_credentials.iter().chain(&self.bus_ca) {
+            std::fs::File::open(file).map_err(|error| ConfigError(format!("{}: {error}", file.display())))?;
+        }
+        Ok(Some(BusConfig {
+            servers: self.bus_url.clone(),
+            prefix: self.bus_prefix.clone(),
+            credentials: self.bus_credentials.clone(),
+            authority: self.bus_ca.clone(),
+        }))
+    }
+
+    fn files(&self) -> Result<FilePlace, ConfigError> {
+        let mend =
+            || ConfigError("HAGGLE_ATTACHMENTS_URL must be s3://<bucket>/<prefix> or file://<folder>".to_owned());
+        let Some(url) = &self.attachments_url else { return Ok(FilePlace::Folder(self.data_dir.join("attachments"))) };
+        match url.scheme() {
+            "file" => url.to_file_path().map(FilePlace::Folder).map_err(|()| mend()),
+            "s3" => {
+                let bucket = url.host_str().ok_or_else(mend)?.to_owned();
+                Ok(FilePlace::S3 { bucket, prefix: url.path().trim_matches('/').to_owned() })
+            }
+            _ => Err(mend()),
         }
     }
 

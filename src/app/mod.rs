@@ -14,7 +14,7 @@ use crate::attachments::{FileStore, Links};
 use crate::auth::{Limits, SessionCookies, SigningKeys, Verifier};
 use crate::clock::Clock;
 use crate::commands::{Maintenance, Writer, WriterSettings};
-use crate::config::Config;
+use crate::config::{Config, FilePlace};
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
 use crate::events::{Feed, Hub, HubSettings};
@@ -103,8 +103,12 @@ impl App {
             },
         )
         .map_err(|error| failed("writer")(&error))?;
-        let folder = config.data_dir.join("attachments");
-        let bytes = FileStore::local(&folder).map_err(|error| failed(&folder.display().to_string())(&error))?;
+        let bytes = match &config.files {
+            FilePlace::Folder(folder) => {
+                FileStore::local(folder).map_err(|error| failed(&folder.display().to_string())(&error))?
+            }
+            FilePlace::S3 { .. } => return Err(StartError("S3 is not supported".to_owned())),
+        };
         let verifier = Verifier::new(&config.tokens, clock.clone()).await.map_err(|error| StartError(error.0))?;
         let app = Arc::new(Self {
             cookies: SessionCookies::new(keys.session),

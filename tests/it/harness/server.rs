@@ -7,7 +7,7 @@ use std::time::Duration;
 use haggle::app::App;
 use haggle::auth::{mint, mint_service};
 use haggle::clock::Clock;
-use haggle::config::{Config, DatabaseUrl, TokenConfig, TokenKeys};
+use haggle::config::{Config, DatabaseUrl, FilePlace, TokenConfig, TokenKeys};
 use haggle::domain::UserId;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -216,6 +216,9 @@ fn config(database: &Database, data_dir: PathBuf) -> Config {
             Database::Sqlite => DatabaseUrl::Sqlite(data_dir.join("haggle.sqlite3")),
             Database::Postgres(url) => DatabaseUrl::Postgres(url.clone()),
         },
+        bus: None,
+        files: FilePlace::Folder(data_dir.join("attachments")),
+        redirect_to_files: true,
         tokens: TokenConfig { keys: TokenKeys::Secret(SECRET.to_vec()), audience: None, issuer: None },
         signing_key: None,
         previous_signing_key: None,
