@@ -53,7 +53,8 @@ const NAMES = ["hello", "room_created_with_you", "new_message", "new_last_view",
  */
 export function openStream(options) {
   const inbox = new Inbox(options);
-  const shared = options.share !== false && "locks" in navigator && "BroadcastChannel" in globalThis;
+  // Web Locks need a secure context: https, or this very machine.
+  const shared = options.share !== false && globalThis.navigator?.locks && globalThis.BroadcastChannel;
   return shared ? new Tab(options, inbox) : new Alone(options, inbox);
 }
 
@@ -231,7 +232,7 @@ class Upstream {
     this.cursor = cursor;
     this.to = to;
     this.url = options.url ?? "";
-    this.mode = options.mode ?? (this.url === "" ? "cookie" : "bearer");
+    this.mode = options.mode ?? (this.url === "" && "EventSource" in globalThis ? "cookie" : "bearer");
     const { signal } = this.#stop;
     globalThis.addEventListener?.("online", () => { this.#hurry(); this.#hangUp(); }, { signal });
     globalThis.document?.addEventListener("visibilitychange", () => this.#hurry(), { signal });
@@ -320,8 +321,8 @@ class Upstream {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      heard();
       parser.push(value);
+      heard();
       this.#retry = parser.retry ?? this.#retry;
     }
   }
@@ -336,9 +337,9 @@ class Upstream {
     const source = new EventSource(path, { withCredentials: true });
     let id = "";
     const hear = (/** @type {MessageEvent<string>} */ { data, lastEventId }) => {
-      heard();
       this.#hear(data, lastEventId === id ? "" : lastEventId);
       id = lastEventId;
+      heard();
     };
     for (const name of NAMES) source.addEventListener(name, hear);
     // It would come back by itself, but not after another status than 200, and not with a new cookie.

@@ -20,7 +20,7 @@ export function money(cents, currency, locale) {
  */
 export function cents(text) {
   const bare = text.replace(/[\s\u00a0\u202f'’]|[^\d.,]/g, "");
-  const match = /^(\d[\d.,]*?)(?:[.,](\d{1,2}))?$/.exec(bare);
+  const match = /^(\d+|\d{1,3}(?:[.,]\d{3})+)(?:[.,](\d{1,2}))?$/.exec(bare);
   if (!match || /-/.test(text)) return undefined;
   const amount = Number(match[1].replace(/[.,]/g, "")) * 100 + Number((match[2] ?? "0").padEnd(2, "0"));
   return Number.isSafeInteger(amount) ? amount : undefined;
@@ -45,9 +45,9 @@ export function initials(name) {
 
 /** A colour of one's own, as an angle. @param {string} text */
 export function hue(text) {
-  let hash = 7;
-  for (const letter of text) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 997;
-  return Math.round((hash * 137.5) % 360);
+  let hash = 2_166_136_261;
+  for (const letter of text) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 16_777_619);
+  return (hash >>> 8) % 360;
 }
 
 /** @param {string} at @param {string} [locale] */

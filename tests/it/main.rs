@@ -18,6 +18,7 @@ mod errors;
 mod hygiene;
 mod idempotency;
 mod openapi;
+mod page;
 mod plans;
 mod presence;
 mod queries;

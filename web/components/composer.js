@@ -25,11 +25,11 @@ export function composer(person, campaigns) {
       const pasted = event.clipboardData?.files[0];
       if (pasted) {
         event.preventDefault();
-        attach(pasted);
+        choose(pasted);
       }
     } });
   const chooser = h("input", { type: "file", hidden: true, "aria-label": "File", onchange: () => {
-    if (chooser.files?.[0]) attach(chooser.files[0]);
+    if (chooser.files?.[0]) choose(chooser.files[0]);
     chooser.value = "";
   } });
   const attachButton = h("button", { type: "button", class: "icon-button", "aria-label": "Attach a file",
@@ -56,7 +56,7 @@ export function composer(person, campaigns) {
   const thumb = h("img", { alt: "", hidden: true });
   const fileName = h("span", { class: "chip-name" });
   const chip = h("div", { class: "chip", hidden: true }, h("span", { class: "chip-icon" }, icon("file"), thumb), fileName,
-    h("button", { type: "button", class: "icon-button", "aria-label": "Remove the file", onclick: () => attach(undefined) },
+    h("button", { type: "button", class: "icon-button", "aria-label": "Remove the file", onclick: () => choose(undefined) },
       icon("close")));
   const form = h("form", { class: "composer", onsubmit: (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -139,6 +139,11 @@ export function composer(person, campaigns) {
     show(chip, next !== undefined);
     setText(fileName, next ? `${next.name || "file"} · ${size(next.size)}` : "");
     ready();
+  }
+
+  /** @param {File | undefined} next */
+  function choose(next) {
+    attach(next);
     text.focus();
   }
 
@@ -183,7 +188,7 @@ export function composer(person, campaigns) {
         event.preventDefault();
         const files = event.dataTransfer?.files;
         if (files && files.length > 1) toast("One file at a time: the first is attached.");
-        attach(files?.[0]);
+        choose(files?.[0]);
       });
     },
     /** @param {RoomState} next */
@@ -193,7 +198,7 @@ export function composer(person, campaigns) {
         room = next;
         text.value = drafts.get(next.id) ?? "";
         show(terms, false);
-        attachQuietly();
+        attach(undefined);
         grow();
       }
       room = next;
@@ -202,11 +207,4 @@ export function composer(person, campaigns) {
       ready();
     },
   };
-
-  function attachQuietly() {
-    const focused = document.activeElement;
-    attach(undefined);
-    if (focused instanceof HTMLElement && focused !== text) focused.focus({ preventScroll: true });
-    else if (focused !== text) text.blur();
-  }
 }

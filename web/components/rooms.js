@@ -9,7 +9,7 @@ import { avatar } from "./avatar.js";
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../state.js").RoomState} RoomState */
 
-/** The other side as one face. @param {State} state @param {RoomState} room */
+/** The other side as one face. @param {State} state @param {RoomState} room @returns {import("./avatar.js").Face} */
 export function counterpart(state, room) {
   if (sideOf(state, room) === "company") {
     const creator = state.users[room.creator];

@@ -11,6 +11,21 @@ pub use answer::Answer;
 pub use server::{Cast, Database, SECRET, Server, id};
 pub use stream::{Event, EventStream, position};
 
+/// Whether a program is here; where it is required it must be.
+pub fn is_here(program: &str) -> bool {
+    let here = std::process::Command::new(program)
+        .arg("--version")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|it| it.success());
+    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains(program));
+    assert!(here || !required, "{program} is required and not installed");
+    if !here {
+        eprintln!("skipped: {program} is not installed");
+    }
+    here
+}
+
 /// Runs `async fn(Database)` as a test on SQLite and as one on PostgreSQL.
 ///
 /// Without PostgreSQL the second says so and passes, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
