@@ -70,7 +70,7 @@ function start(directory, config) {
   document.body.classList.toggle("alone", alone !== undefined);
   document.body.append(
     h("header", { class: "bar" },
-      h("a", { class: "brand", href: "/", "aria-label": "Haggle, demo" }, h("img", { src: "/web/logo.svg", alt: "", width: 28, height: 28 }), h("span", { text: "Haggle" })),
+      h("h1", {}, h("a", { class: "brand", href: "/", "aria-label": "Haggle, demo" }, h("img", { src: "/web/logo.svg", alt: "", width: 28, height: 28 }), h("span", { text: "Haggle" }))),
       h("span", { class: "tag", text: "Demo" }), tabs, h("span", { class: "space" }),
       h("a", { class: "bar-link", href: "/docs/", text: "API" }), !alone && swap, themeButton()),
     stage);

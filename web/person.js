@@ -3,7 +3,7 @@
 
 import { expiryOf, newKey, openStream } from "./haggle.js";
 import { begin, reduce, unread } from "./state.js";
-import { fullName, lostRace, money, refusal } from "./words.js";
+import { fileName, fullName, lostRace, money, refusal } from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./state.js").Action} Action */
@@ -204,7 +204,7 @@ export class Person {
     this.#typing.set(room, 0);
     this.#queue(room, {
       key, content, change, campaign, at: new Date().toISOString(), stage: "sending",
-      file: file && { id: newKey(), name: file.name || "file", size: file.size, type: file.type, preview },
+      file: file && { id: newKey(), name: fileName(file.name), size: file.size, type: file.type, preview },
     });
   }
 

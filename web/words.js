@@ -33,6 +33,20 @@ export function size(bytes) {
   return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
+/**
+ * A file's name as Haggle takes it: one path segment of at most 255 bytes, without characters that turn the reading
+ * order or are not seen. The ending is kept.
+ * @param {string} name
+ */
+export function fileName(name) {
+  const seen = name.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, "").replace(/[/\\]/g, "-").trim();
+  const ending = /\.[A-Za-z0-9]{1,10}$/.exec(seen)?.[0] ?? "";
+  let stem = seen.slice(0, seen.length - ending.length);
+  while (new TextEncoder().encode(stem + ending).length > 255) stem = [...stem].slice(0, -1).join("");
+  const whole = stem + ending;
+  return /^\.*$/.test(whole) ? "file" : whole;
+}
+
 /** @param {{ given_name: string, family_name: string }} person */
 export const fullName = (person) => `${person.given_name} ${person.family_name}`;
 

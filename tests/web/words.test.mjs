@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { expiryOf, newKey } from "../../web/haggle.js";
-import { cents, day, hue, initials, list, lostRace, money, refusal, size } from "../../web/words.js";
+import { cents, day, fileName, hue, initials, list, lostRace, money, refusal, size } from "../../web/words.js";
 
 test("money is written as people write it", () => {
   assert.equal(money(125_000, "EUR", "en"), "€1,250");
@@ -40,6 +40,13 @@ test("names, lists, sizes and days", () => {
   assert.deepEqual([[2026, 2, 1], [2026, 1, 28], [2026, 1, 3], [2025, 1, 3]].map(([y, m, d]) => day(new Date(y, m, d, 23).toISOString(), now, "en")),
     ["Today", "Yesterday", "Tuesday, February 3", "Monday, February 3, 2025"]);
   assert.ok(new Set(["Ada Okafor", "Ben Osei", "Nora Lind", "Kofi Mensah"].map(hue)).size === 4);
+});
+
+test("files are named as the server takes them", () => {
+  const names = { "brief.pdf": "brief.pdf", "a/b\\\\c.txt": "a-b--c.txt", "x\u202egnp.exe": "xgnp.exe", "\0\u200f": "file", "..": "file", "": "file", " a ": "a" };
+  for (const [name, taken] of Object.entries(names)) assert.equal(fileName(name), taken, name);
+  const long = fileName(`${"ä".repeat(300)}.jpeg`);
+  assert.ok(Buffer.byteLength(long) <= 255 && Buffer.byteLength(long) > 252 && long.endsWith("ä.jpeg"));
 });
 
 test("keys are UUIDs of version 7, each its own", () => {

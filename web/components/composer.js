@@ -2,7 +2,7 @@
 /** Where messages are written: text, a file by button, drop or paste, and terms. */
 
 import { h, icon, setText, show } from "../dom.js";
-import { contractOf, sideOf } from "../state.js";
+import { sideOf } from "../state.js";
 import { cents, money, size } from "../words.js";
 import { toast } from "./toast.js";
 
@@ -107,14 +107,19 @@ export function composer(person, campaigns) {
     ready();
   }
 
+  /** The campaigns that terms may be proposed for. @param {RoomState} room */
+  function proposable(room) {
+    return campaigns.filter((it) => it.company_id === room.company.id && it.open
+      && !["accepted", "finished", "approved"].includes(room.contracts[it.id]?.state));
+  }
+
   /** @param {boolean} open */
   function openTerms(open) {
     if (!room) return;
     show(terms, open);
     proposeButton.setAttribute("aria-expanded", String(open));
     if (open) {
-      const company = room.company.id;
-      const own = campaigns.filter((it) => it.company_id === company && it.open);
+      const own = proposable(room);
       campaign.replaceChildren(...own.map((it) => h("option", { value: it.id, text: it.name })));
       campaign.value = own.find((it) => it.id === room?.campaign)?.id ?? own[0]?.id ?? "";
       amount.value = "";
@@ -122,6 +127,7 @@ export function composer(person, campaigns) {
     }
     text.placeholder = open ? "Add a message (optional)" : "Write a message";
     hint();
+    grow();
   }
 
   /** @param {File | undefined} next */
@@ -161,9 +167,9 @@ export function composer(person, campaigns) {
     person.send(room.id, draft);
     text.value = "";
     drafts.delete(room.id);
-    grow();
     if (!terms.hidden) openTerms(false);
     attach(undefined);
+    grow();
   }
 
   return {
@@ -202,8 +208,7 @@ export function composer(person, campaigns) {
         grow();
       }
       room = next;
-      const state = contractOf(next)?.state;
-      show(proposeButton, sideOf(person.state, next) === "company" && state !== "accepted" && state !== "finished");
+      show(proposeButton, sideOf(person.state, next) === "company" && proposable(next).length > 0);
       ready();
     },
   };

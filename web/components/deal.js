@@ -78,7 +78,7 @@ export function dealBar(person, campaigns, actions) {
   const buttons = moveButtons(actions.act);
   const historyButton = h("button", { type: "button", class: "icon-button", "aria-label": "History of this contract",
     title: "History", onclick: () => showHistory(person, campaigns) }, icon("history"));
-  const element = h("section", { class: "deal", "aria-label": "Contract" },
+  const element = h("div", { class: "deal", role: "group", "aria-label": "Contract" },
     h("div", { class: "deal-top" },
       h("span", { class: "campaign" }, icon("flag"), picker, icon("chevron", "chevron")), historyButton),
     h("div", { class: "deal-main" }, h("span", { class: "deal-sum" }, amount, pill), buttons.element),

@@ -47,7 +47,7 @@ export function messageRow(actions) {
   const meta = h("div", { class: "meta" }, time, marks, markText);
   const why = h("span", {});
   let key = "";
-  const trouble = h("div", { class: "trouble", role: "alert" }, icon("warn"), why,
+  const trouble = h("div", { class: "trouble", role: "alert" }, h("p", {}, icon("warn"), why),
     h("button", { type: "button", class: "link", text: "Try again", onclick: () => actions.retry(key) }),
     h("button", { type: "button", class: "link", text: "Discard", onclick: () => actions.drop(key) }));
   const element = h("li", { class: "row" }, face.element, stack);
@@ -89,7 +89,7 @@ export function messageRow(actions) {
       setText(time, clock(view.at));
       time.dateTime = view.at;
       setText(markText, view.mark ?? "");
-      const wanted = view.stage === "sending" || view.stage === "waiting" ? "clock" : view.read ? "checks" : view.mine ? "check" : "";
+      const wanted = view.stage === "sending" || view.stage === "waiting" ? "clock" : view.read ? "checks" : view.mine && view.stage !== "failed" ? "check" : "";
       if (wanted !== sign) {
         sign = wanted;
         marks.replaceChildren(...(wanted ? [icon(/** @type {"clock"} */ (wanted))] : []));

@@ -29,8 +29,8 @@ export function pane(person, directory, options) {
   const status = h("span", { class: "link-state" }, h("span", { class: "link-dot" }), h("span", { class: "link-text" }));
   const bannerText = h("span", {});
   const banner = h("div", { class: "banner", role: "status", hidden: true }, h("span", { class: "spinner" }), bannerText);
-  const list = roomList(person, { open: (room) => go(room), begin: () => begin(person, directory) });
-  const talk = thread(person, directory.campaigns, () => go(undefined));
+  const list = roomList(person, name, { open: (room) => go(room), begin: () => begin(person, directory) });
+  const talk = thread(person, directory.campaigns, name, () => go(undefined));
   const element = h("section", { class: "pane", "aria-label": `${name}, ${company?.name ?? "creator"}` },
     h("header", { class: "pane-head" },
       h("label", { class: "picker" }, face.element,

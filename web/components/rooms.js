@@ -39,16 +39,17 @@ export function typists(state, room) {
 
 /**
  * @param {import("../person.js").Person} person
+ * @param {string} name
  * @param {{ open(room: string): void, begin(): void }} actions
  */
-export function roomList(person, actions) {
+export function roomList(person, name, actions) {
   const currency = person.config.currency;
   const items = h("ul", { class: "room-items" });
   const empty = h("div", { class: "empty", hidden: true }, icon("chat"),
     h("p", { text: "No conversations yet." }), h("p", { class: "quiet", text: "Start one with the + above." }));
   const skeleton = h("div", { class: "skeletons", "aria-hidden": "true" },
     ...[1, 2, 3].map(() => h("div", { class: "skeleton" })));
-  const element = h("nav", { class: "rooms", "aria-label": "Conversations", onkeydown: roam },
+  const element = h("nav", { class: "rooms", "aria-label": `Conversations of ${name}`, onkeydown: roam },
     h("div", { class: "rooms-head" },
       h("h2", { text: "Conversations" }),
       h("button", { class: "icon-button", type: "button", "aria-label": "New conversation", title: "New conversation",

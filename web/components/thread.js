@@ -23,9 +23,10 @@ const NEAR = 48;
 /**
  * @param {import("../person.js").Person} person
  * @param {import("./deal.js").Campaign[]} campaigns
+ * @param {string} name  of the person
  * @param {() => void} back
  */
-export function thread(person, campaigns, back) {
+export function thread(person, campaigns, name, back) {
   const face = avatar();
   const [title, subtitle] = [h("h2", {}), h("p", { class: "subtitle" })];
   const current = () => person.state.open ? person.state.rooms[person.state.open] : undefined;
@@ -39,11 +40,11 @@ export function thread(person, campaigns, back) {
   const deal = dealBar(person, campaigns, {
     act, select: (campaign) => current() && person.send(current()?.id ?? "", { content: "", campaign }),
   });
-  const messages = h("ol", { class: "messages", role: "log", "aria-label": "Messages", "aria-live": "polite" });
+  const messages = h("ol", { class: "messages" });
   const olderNote = h("div", { class: "older", "aria-hidden": "true" }, h("span", { class: "spinner" }));
   const typing = h("div", { class: "typing-line", "aria-live": "off" },
     h("span", { class: "typing-dots" }, h("i"), h("i"), h("i")), h("span", {}));
-  const scroller = h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Conversation",
+  const scroller = h("div", { class: "scroller", tabindex: 0, role: "log", "aria-label": "Messages",
     onscroll: () => scrolled() }, olderNote, messages, typing);
   const newer = h("button", { type: "button", class: "newer", "aria-label": "Go to the newest message",
     onclick: () => toEnd(true) }, icon("down"), h("span", {}));
@@ -62,7 +63,7 @@ export function thread(person, campaigns, back) {
     notice, box.element);
   const nothing = h("div", { class: "nothing" }, icon("chat"), h("p", { text: "Pick a conversation" }),
     h("p", { class: "quiet", text: "or start a new one." }));
-  const element = h("section", { class: "thread", "aria-label": "Conversation" }, nothing, body);
+  const element = h("section", { class: "thread", "aria-label": `Conversation of ${name}` }, nothing, body);
   box.dropZone(element);
 
   const rowActions = {
@@ -84,12 +85,16 @@ export function thread(person, campaigns, back) {
   let shown = "";
   let atEnd = true;
   let first = "";
+  let top = 0;
   const toEnd = (smooth = false) => {
     atEnd = true;
     scroller.scrollTo({ top: scroller.scrollHeight, behavior: smooth ? "smooth" : "instant" });
   };
   const scrolled = () => {
-    atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+    // Only who scrolls up leaves the end: content that grows below does not.
+    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR) atEnd = true;
+    else if (scroller.scrollTop < top - 1) atEnd = false;
+    top = scroller.scrollTop;
     const room = current();
     if (scroller.scrollTop < 240 && room?.loaded && room.older) person.loadOlder(room.id).catch(() => {});
     look();
@@ -108,6 +113,7 @@ export function thread(person, campaigns, back) {
   const sizes = new ResizeObserver(() => atEnd && toEnd());
   sizes.observe(messages);
   sizes.observe(scroller);
+  sizes.observe(typing);
 
   return {
     element, look,
@@ -135,7 +141,7 @@ export function thread(person, campaigns, back) {
       const items = itemsOf(person, room, campaigns);
       const height = scroller.scrollHeight;
       const oldest = room.messages[0]?.message_id ?? "";
-      messages.setAttribute("aria-busy", String(changed || oldest !== first));
+      scroller.setAttribute("aria-busy", String(changed || oldest !== first));
       draw(items);
       messages.classList.toggle("loading", !room.loaded && room.messages.length === 0);
       // Older messages that come in above leave what is read where it is.
@@ -151,7 +157,7 @@ export function thread(person, campaigns, back) {
       const sentNow = room.pending.some((it) => it.stage === "sending" && Date.now() - Date.parse(it.at) < 300);
       if (changed || atEnd || sentNow) toEnd();
       look();
-      requestAnimationFrame(() => messages.setAttribute("aria-busy", "false"));
+      requestAnimationFrame(() => scroller.setAttribute("aria-busy", "false"));
     },
   };
 }
@@ -160,12 +166,14 @@ export function thread(person, campaigns, back) {
 function who(state, room) {
   if (sideOf(state, room) === "company") {
     const status = state.users[room.creator]?.status ?? "offline";
-    return `Creator · ${{ online: "online", away: "away", offline: "offline" }[status]}`;
+    return `Creator · ${status}`;
   }
   const team = room.members.map((id) => state.users[id]).filter((it) => it?.company?.id === room.company.id);
-  const here = team.filter((it) => it.status === "online");
-  const names = (here.length > 0 ? here : team).slice(0, 3).map((it) => it.given_name);
-  return here.length > 0 ? `${list(names)} online` : `${list(names)}${names.length > 0 ? " · " : ""}offline`;
+  for (const status of ["online", "away", "offline"]) {
+    const names = team.filter((it) => it.status === status).slice(0, 3).map((it) => it.given_name);
+    if (names.length > 0) return `${list(names)} · ${status}`;
+  }
+  return "offline";
 }
 
 /** @param {import("../person.js").Person} person @param {RoomState} room @param {import("./deal.js").Campaign[]} campaigns @returns {Item[]} */
