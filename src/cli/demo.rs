@@ -128,8 +128,6 @@ async fn negotiate(app: &App) -> Result<RoomId, Failed> {
     ] {
         send(app, lumen, who, text(what, Some(step))?).await?;
     }
-    let open = Direction::UserToCompany { company_id: LUMEN };
-    create(app, MEI, open, text("Hello Lumen, I would like to hear about the studio campaign.", None)?).await?;
     Ok(room)
 }
 

@@ -118,7 +118,9 @@ scenario("files are shown, and hostile ones are harmless", async ({ left: ada, r
   await ada.say("<script>alert(2)</script><b>bold</b>");
   await nora.sees("<script>alert(2)</script><b>bold</b>");
   await page.waitForFunction(() => [...document.querySelectorAll("a.file")].every((it) => it.getAttribute("href")));
-  const [download] = await Promise.all([page.context().waitForEvent("page").then((it) => it.waitForEvent("download")), card.click()]);
+  const downloaded = new Promise((resolve) => page.context().on("page", (it) => it.on("download", resolve)));
+  await card.click();
+  const download = await downloaded;
   assert.match(download.suggestedFilename(), /html$/);
 });
 
@@ -181,7 +183,52 @@ scenario("older messages come when they are scrolled to", async ({ demo, left: a
   assert.deepEqual(lines, Array.from({ length: 90 }, (_, n) => `line ${n + 1}`));
 });
 
-scenario("the campaign is switched, and a conversation begun", async ({ left: ada, right: nora }) => {
+scenario("a conversation is begun", async ({ left: mei, right: luca, page }) => {
+  await mei.at.getByRole("button", { name: "New conversation" }).click();
+  const sheet = page.getByRole("dialog", { name: "New conversation" });
+  assert.deepEqual(await sheet.getByRole("combobox", { name: "To" }).locator("option").allTextContents(), ["Lumen Studio"]);
+  await sheet.getByRole("textbox", { name: "Message" }).fill("Hello Lumen!");
+  await sheet.getByRole("button", { name: "Send" }).click();
+  await sheet.waitFor({ state: "hidden" });
+  await mei.sees("Hello Lumen!");
+  await luca.at.locator(".room", { hasText: "Mei Tanaka" }).locator(".badge", { hasText: "1" }).waitFor();
+  await luca.open("Mei Tanaka");
+  await mei.at.locator(".mark", { hasText: "Seen by Lumen Studio (Luca)" }).waitFor();
+  await luca.propose("350.50", "A studio day?");
+  await mei.move("accept").filter({ hasText: "Accept €350.50" }).waitFor();
+}, { left: "mei", right: "luca" });
+
+scenario("on a phone one sees one side at a time", async ({ left: ada, right: nora, page }) => {
+  const tab = (name) => page.locator(".tab", { hasText: name });
+  assert.ok(!(await nora.at.isVisible()));
+  await ada.open("Northwind");
+  await ada.say("On my way.");
+  await tab("Nora").locator(".badge").waitFor();
+  await tab("Nora").click();
+  assert.ok(!(await ada.at.isVisible()));
+  await nora.open("Ada Okafor");
+  await nora.sees("On my way.");
+  await nora.at.getByRole("button", { name: "Back to conversations" }).click();
+  await nora.at.locator(".room").first().waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, "nothing sticks out");
+}, { viewport: { width: 360, height: 740 }, hasTouch: true });
+
+scenario("others are picked by name, and the address remembers them", async ({ left, right, page }) => {
+  await right.at.getByRole("combobox", { name: "Who you are on the right" }).selectOption({ label: "Luca Moretti" });
+  await right.at.locator(".picker strong", { hasText: "Luca Moretti" }).waitFor();
+  assert.match(page.url(), /#left=ada&right=luca$/);
+  await right.open("Ada Okafor");
+  await right.say("The call sheet is ready.");
+  await left.at.locator(".room", { hasText: "Lumen Studio" }).locator(".badge", { hasText: "2" }).waitFor();
+  await page.getByRole("button", { name: "Swap sides" }).click();
+  await left.at.locator(".picker strong", { hasText: "Luca Moretti" }).waitFor();
+  await page.getByRole("button", { name: "Theme: as the system" }).click();
+  await page.reload();
+  await left.at.locator(".picker strong", { hasText: "Luca Moretti" }).waitFor();
+  await page.getByRole("button", { name: "Theme: light" }).waitFor();
+});
+
+scenario("the campaign is switched", async ({ left: ada, right: nora }) => {
   await nora.at.locator(".deal select").selectOption({ label: "Autumn lookbook" });
   await ada.sees("Nora switched to Autumn lookbook");
   await ada.at.locator(".deal", { hasText: "No terms yet" }).waitFor();
@@ -214,6 +261,7 @@ scenario("people who do not see, or see little, can use it", async ({ left: ada,
   await ada.at.getByText("€1,300").first().waitFor();
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.waitForFunction(() => document.getAnimations().every((it) => it.playState !== "running"));
     assert.deepEqual(await axe(page), [], colorScheme);
   }
   await page.setViewportSize({ width: 390, height: 844 });
