@@ -12,12 +12,13 @@ pub struct Actor {
     user: Option<Uuid>,
     pub token: Option<String>,
     pub url: String,
+    streams: String,
     pub http: reqwest::Client,
 }
 
 impl Actor {
     pub fn new(server: &Server, user: Option<Uuid>, token: Option<String>) -> Self {
-        Self { user, token, url: server.url.clone(), http: server.http.clone() }
+        Self { user, token, url: server.url.clone(), streams: server.streams().url.clone(), http: server.http.clone() }
     }
 
     /// The user's id.
@@ -27,12 +28,14 @@ impl Actor {
 
     /// The same person at another server (or the same one after a restart).
     pub fn at(&self, server: &Server) -> Self {
-        Self { url: server.url.clone(), ..self.clone() }
+        Self { url: server.url.clone(), streams: server.streams().url.clone(), ..self.clone() }
     }
 
     /// A request with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.url));
+        let stream = method == Method::GET && path.starts_with("/v1/events");
+        let node = if stream { &self.streams } else { &self.url };
+        let request = self.http.request(method, format!("{node}{path}"));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
