@@ -16,8 +16,8 @@ pub struct Actor {
 }
 
 impl Actor {
-    pub fn new(server: &Server, user: Option<Uuid>, token: Option<String>) -> Self {
-        Self { user, token, url: server.url.clone(), http: server.http.clone() }
+    pub fn new(url: &str, http: &reqwest::Client, user: Option<Uuid>, token: Option<String>) -> Self {
+        Self { user, token, url: url.to_owned(), http: http.clone() }
     }
 
     /// The user's id.
@@ -27,7 +27,12 @@ impl Actor {
 
     /// The same person at another server (or the same one after a restart).
     pub fn at(&self, server: &Server) -> Self {
-        Self { url: server.url.clone(), ..self.clone() }
+        self.at_url(&server.url)
+    }
+
+    /// The same person at whatever answers there.
+    pub fn at_url(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     /// A request with the token.
