@@ -19,6 +19,7 @@ mod hygiene;
 mod idempotency;
 mod openapi;
 mod plans;
+mod postgres;
 mod presence;
 mod queries;
 mod readme;

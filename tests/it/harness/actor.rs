@@ -17,8 +17,13 @@ pub struct Actor {
 }
 
 impl Actor {
-    pub fn new(server: &Server, user: Option<Uuid>, token: Option<String>) -> Self {
-        Self { user, token, url: server.url.clone(), streams: server.streams().url.clone(), http: server.http.clone() }
+    pub fn new(url: &str, http: &reqwest::Client, user: Option<Uuid>, token: Option<String>) -> Self {
+        Self { user, token, url: url.to_owned(), streams: url.to_owned(), http: http.clone() }
+    }
+
+    /// The same person, with event streams from elsewhere.
+    pub fn with_streams_at(self, url: &str) -> Self {
+        Self { streams: url.to_owned(), ..self }
     }
 
     /// The user's id.
@@ -28,7 +33,12 @@ impl Actor {
 
     /// The same person at another server (or the same one after a restart).
     pub fn at(&self, server: &Server) -> Self {
-        Self { url: server.url.clone(), streams: server.streams().url.clone(), ..self.clone() }
+        self.at_url(&server.url).with_streams_at(&server.streams().url)
+    }
+
+    /// The same person at whatever answers there.
+    pub fn at_url(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), streams: url.to_owned(), ..self.clone() }
     }
 
     /// A request with the token.

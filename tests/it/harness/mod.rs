@@ -2,14 +2,19 @@
 
 mod actor;
 mod answer;
+mod cast;
 pub mod nats;
+mod node;
 mod postgres;
 mod server;
 mod stream;
 
 pub use actor::Actor;
 pub use answer::Answer;
-pub use server::{Cast, Database, SECRET, Server, id};
+pub use cast::{Cast, id};
+pub use node::{Node, haggle};
+pub use postgres::{Postgres, Stop};
+pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
 
 /// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.

@@ -9,14 +9,13 @@ use haggle::auth::{mint, mint_service};
 use haggle::clock::Clock;
 use haggle::config::{Config, DatabaseUrl, FilePlace, TokenConfig, TokenKeys};
 use haggle::domain::UserId;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Actor, nats, postgres};
+use super::{Actor, Cast, nats, postgres};
 
 /// The shared secret of every test server.
 pub const SECRET: &[u8] = b"a secret of the tests, long enough";
@@ -36,13 +35,7 @@ pub enum Database {
 impl Database {
     /// A fresh PostgreSQL database; says so when there is no PostgreSQL here.
     pub async fn postgres() -> Option<Self> {
-        let url = postgres::fresh_database().await;
-        if url.is_none() {
-            let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
-            assert!(!required, "PostgreSQL 15 or newer is required and not installed");
-            eprintln!("skipped: PostgreSQL 15 or newer is not installed");
-        }
-        url.map(Self::Postgres)
+        postgres::fresh_database().await.map(Self::Postgres)
     }
 
     /// A fresh PostgreSQL database and a bus; says so when one of them is not here.
@@ -59,11 +52,6 @@ impl Database {
             Self::Postgres(_) | Self::TwoNodes { .. } => Some(Server::start(self).await),
         }
     }
-}
-
-/// A fixed id, readable in failures.
-pub fn id(last: u32) -> Uuid {
-    Uuid::from_u128(0x0199_c0de_0000_7000_8000_0000_0000_0000 + u128::from(last))
 }
 
 /// A running server.
@@ -167,64 +155,32 @@ impl Server {
     /// Somebody whose token is good for so long.
     pub fn actor_for(&self, user: Uuid, lifetime: Duration) -> Actor {
         let token = mint(SECRET, UserId(user), lifetime, self.clock.now(), None, None);
-        Actor::new(self, Some(user), Some(token))
+        self.somebody(Some(user), Some(token))
+    }
+
+    fn somebody(&self, user: Option<Uuid>, token: Option<String>) -> Actor {
+        Actor::new(&self.url, &self.http, user, token).with_streams_at(&self.streams().url)
     }
 
     /// The host application.
     pub fn service(&self) -> Actor {
         let token = mint_service(SECRET, Duration::from_hours(1), self.clock.now(), None, None);
-        Actor::new(self, None, Some(token))
+        self.somebody(None, Some(token))
     }
 
     /// Somebody without a token.
     pub fn nobody(&self) -> Actor {
-        Actor::new(self, None, None)
+        self.somebody(None, None)
     }
 
     /// Somebody with any token.
     pub fn with_token(&self, token: &str) -> Actor {
-        Actor::new(self, None, Some(token.to_owned()))
+        self.somebody(None, Some(token.to_owned()))
     }
 
     /// Two companies with employees and campaigns, and two creators.
     pub async fn cast(&self) -> Cast {
-        let (north, lumen, spring, autumn, studio) = (id(0xc1), id(0xc2), id(0xca1), id(0xca2), id(0xca3));
-        let (nora, ben, luca, ada, kofi) = (id(0xe1), id(0xe2), id(0xe3), id(0xa1), id(0xa2));
-        let user = |id: Uuid, name: &str, company: Option<Uuid>| {
-            let mut user =
-                json!({"type": "put_user", "id": id, "given_name": name, "family_name": "T", "logo_url": ""});
-            if let Some(company) = company {
-                user["company_id"] = json!(company);
-            }
-            user
-        };
-        let batch = json!({"operations": [
-            {"type": "put_company", "id": north, "name": "Northwind", "logo_url": ""},
-            {"type": "put_company", "id": lumen, "name": "Lumen", "logo_url": ""},
-            {"type": "put_campaign", "id": spring, "company_id": north, "name": "Spring", "open": true},
-            {"type": "put_campaign", "id": autumn, "company_id": north, "name": "Autumn", "open": true},
-            {"type": "put_campaign", "id": studio, "company_id": lumen, "name": "Studio", "open": true},
-            user(nora, "Nora", Some(north)),
-            user(ben, "Ben", Some(north)),
-            user(luca, "Luca", Some(lumen)),
-            user(ada, "Ada", None),
-            user(kofi, "Kofi", None),
-        ]});
-        let service = self.service();
-        service.post("/v1/directory/batch", &batch).await.expect(200);
-        Cast {
-            north,
-            lumen,
-            spring,
-            autumn,
-            studio,
-            nora: self.actor(nora),
-            ben: self.actor(ben),
-            luca: self.actor(luca),
-            ada: self.actor(ada),
-            kofi: self.actor(kofi),
-            service,
-        }
+        Cast::introduce(self.service(), |user| self.actor(user)).await
     }
 }
 
@@ -232,30 +188,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
-}
-
-/// Everybody.
-pub struct Cast {
-    pub north: Uuid,
-    pub lumen: Uuid,
-    /// Of Northwind, open.
-    pub spring: Uuid,
-    /// Of Northwind, open.
-    pub autumn: Uuid,
-    /// Of Lumen, open.
-    pub studio: Uuid,
-    /// Employee of Northwind.
-    pub nora: Actor,
-    /// Employee of Northwind.
-    pub ben: Actor,
-    /// Employee of Lumen.
-    pub luca: Actor,
-    /// Creator.
-    pub ada: Actor,
-    /// Creator.
-    pub kofi: Actor,
-    /// The host application.
-    pub service: Actor,
 }
 
 fn config(database: &Database, data_dir: PathBuf) -> Config {
