@@ -8,6 +8,7 @@ mod harness;
 
 mod access;
 mod attachments;
+mod bus;
 mod cli;
 mod commands;
 mod contracts;

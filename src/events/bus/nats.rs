@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Subscriber};
+use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
+use url::Url;
 
 use super::{Envelope, Message, NodeId};
 use crate::config::BusConfig;
@@ -96,8 +98,26 @@ impl Nats {
 }
 
 async fn connect(config: &BusConfig, options: ConnectOptions) -> Result<Client, ConnectError> {
-    let servers: Vec<String> = config.servers.iter().map(|url| url.as_str().to_owned()).collect();
+    let servers: Vec<String> = config.servers.iter().map(without_user).collect();
     Box::pin(options.connect(servers)).await
+}
+
+/// The library takes users from its options only, and might log what it takes.
+fn without_user(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither fails on a URL with a host.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.into()
+}
+
+/// The user and password of the first URL that has a user; a user alone is a token, as is usual with NATS.
+fn with_user(options: ConnectOptions, config: &BusConfig) -> ConnectOptions {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let Some(url) = config.servers.iter().find(|url| !url.username().is_empty()) else { return options };
+    match url.password() {
+        Some(password) => options.user_and_password(decoded(url.username()), decoded(password)),
+        None => options.token(decoded(url.username())),
+    }
 }
 
 fn options(config: &BusConfig, connected: mpsc::Sender<()>) -> Result<ConnectOptions, BusError> {
@@ -114,6 +134,7 @@ fn options(config: &BusConfig, connected: mpsc::Sender<()>) -> Result<ConnectOpt
             tell(&event, &connected);
             std::future::ready(())
         });
+    options = with_user(options, config);
     if let Some(authority) = &config.authority {
         options = options.add_root_certificates(authority.clone());
     }

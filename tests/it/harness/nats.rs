@@ -12,7 +12,7 @@ use url::Url;
 /// A NATS server. The shell that minds it ends it by its pid when this process closes the pipe, however it ends.
 pub struct Nats {
     port: u16,
-    pub pid: u32,
+    pid: u32,
     _minder: Child,
 }
 
@@ -57,6 +57,7 @@ impl Nats {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("bash starts");
         let mut line = String::new();
