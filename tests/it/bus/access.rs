@@ -14,7 +14,7 @@ use crate::harness::{Database, Server};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts two nodes with this bus and waits until they hear each other.
-async fn pair(database: &Database, bus: &BusConfig) -> (Server, Server) {
+pub async fn pair(database: &Database, bus: &BusConfig) -> (Server, Server) {
     let one = Server::start_with(database, |config| config.bus = Some(bus.clone())).await;
     let other = Server::start_with(database, |config| config.bus = Some(bus.clone())).await;
     let met = async {
@@ -27,7 +27,7 @@ async fn pair(database: &Database, bus: &BusConfig) -> (Server, Server) {
 }
 
 /// Why a node with this bus does not start.
-async fn refusal(database: &Database, bus: &BusConfig) -> String {
+pub async fn refusal(database: &Database, bus: &BusConfig) -> String {
     let server = Server::start(database).await;
     let config = haggle::config::Config { bus: Some(bus.clone()), ..server.app.config.clone() };
     match Box::pin(App::start(config, Clock::shifted())).await {

@@ -2,7 +2,7 @@
 //! catch up within 6 s meanwhile, and at once again within 2 s of its return.
 //!
 //! Seen red with the sweep of the log made slower (`SWEEP_EVERY`), without the look into the log after a connection
-//! (`begin_anew`), with async-nats' own pace of pings and attempts to connect, and with a ring that is waited for.
+//! (`begin_anew`), and with rings that are never rung.
 
 use std::time::{Duration, Instant};
 
