@@ -23,6 +23,7 @@ mod presence;
 mod queries;
 mod readme;
 mod resume;
+mod s3;
 mod smoke;
 mod stopping;
 mod stream;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Actor, postgres};
+use super::{Actor, S3, postgres};
 
 /// The shared secret of every test server.
 pub const SECRET: &[u8] = b"a secret of the tests, long enough";
@@ -59,6 +59,8 @@ pub struct Server {
     pub url: String,
     pub clock: Clock,
     pub http: reqwest::Client,
+    /// Where files are, if it is there.
+    pub s3: Option<Arc<S3>>,
     config: Config,
     shutdown: CancellationToken,
     task: Option<JoinHandle<()>>,
@@ -86,19 +88,22 @@ impl Server {
         let shutdown = CancellationToken::new();
         let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { app, url, clock, http, config, shutdown, task, folder }
+        Self { app, url, clock, http, s3: None, config, shutdown, task, folder }
     }
 
     /// Stops gracefully and starts again on the same data, on another port.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
         let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self.folder.clone());
+        let s3 = self.s3.take();
         drop(self);
         // What ends with a process takes a moment longer inside one: the lock on the data goes with the last task.
         if let Ok(lock) = std::fs::File::open(config.data_dir.join("haggle.sqlite3.lock")) {
             tokio::task::spawn_blocking(move || lock.lock()).await.expect("no panic").expect("the data is free");
         }
-        Self::launch(config, clock, folder).await
+        let mut restarted = Self::launch(config, clock, folder).await;
+        restarted.s3 = s3;
+        restarted
     }
 
     /// Asks the server to stop and waits until it has.
