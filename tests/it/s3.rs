@@ -56,6 +56,20 @@ impl Stage {
         }
     }
 
+    /// Ada begins to upload a file of so many bytes, and sends so many.
+    async fn begin_upload(&self, whole: usize, sent: usize) -> TcpStream {
+        let address = self.server.url.strip_prefix("http://").unwrap();
+        let (id, token) = (id(1), self.cast.ada.token.as_ref().unwrap());
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "PUT /v1/attachments/{id}?name=a HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {whole}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(&vec![b'x'; sent]).await.unwrap();
+        connection
+    }
+
     async fn messages(&self) -> usize {
         self.cast.ada.room(self.room).await["messages"].as_array().unwrap().len()
     }
@@ -204,6 +218,16 @@ async fn who_has_lost_access_is_sent_nowhere() {
     stage.ask(Method::GET, &forged, &[]).await.refused(403, "link_expired");
 }
 
+/// Waits until something holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("there was never {what}"));
+}
+
 /// A store that is broken like this fails every way in: 503, no message, nothing left. Mended, the same request under
 /// the same key succeeds.
 async fn fails_and_mends(ways: &[Way], broken: impl AsyncFn(&S3)) {
@@ -267,23 +291,28 @@ async fn a_store_that_dies_or_hangs_amid_an_upload_keeps_nothing_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_amid_parts_leaves_nothing() {
     let stage = Stage::new(&Ground::s3(false)).await;
-    let address = stage.server.url.strip_prefix("http://").unwrap();
-    let token = stage.cast.ada.token.as_ref().unwrap();
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "PUT /v1/attachments/{}?name=a HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-         Content-Length: {}\r\n\r\n",
-        id(1),
-        20 * MIB
-    );
-    connection.write_all(head.as_bytes()).await.unwrap();
-    connection.write_all(&vec![b'x'; 8 * MIB]).await.unwrap();
-    while !stage.s3().calls().contains_key(PART) {
-        tokio::task::yield_now().await;
-    }
+    let connection = stage.begin_upload(20 * MIB, 8 * MIB).await;
+    until("a part", || stage.s3().calls().contains_key(PART)).await;
     drop(connection);
     assert_eq!(stored_at_rest(&stage.server, 0).await, [0, 0, 0]);
     assert_eq!(stage.s3().calls().get(COMPLETE), None);
+}
+
+/// What is with the store already takes effect before it is deleted, not after. To see it fail, do not delete what
+/// nobody waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_before_the_answer_leaves_nothing() {
+    let stage = Stage::new(&Ground::s3(false)).await;
+    stage.s3().breaks(Fault::Hangs(UPLOAD));
+    stage.s3().forget_calls();
+    let connection = stage.begin_upload(5, 5).await;
+    until("the file", || stage.s3().calls().contains_key(UPLOAD)).await;
+    drop(connection);
+    // The server has noticed, and the store takes the file all the same.
+    until("a deletion", || stage.s3().calls().contains_key("DeleteObject")).await;
+    stage.s3().breaks(None);
+    until("a deletion after it", || stage.s3().calls()["DeleteObject"] > 1).await;
+    assert_eq!(stored_at_rest(&stage.server, 0).await, [0, 0, 0]);
 }
 
 /// Of a refused file nothing stays either, and the store is what says so.

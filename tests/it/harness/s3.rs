@@ -20,6 +20,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const BUCKET: &str = "files";
@@ -37,7 +38,7 @@ pub struct S3 {
 /// What happens to an operation, by its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not answered.
+    /// It is not answered until this fault is over.
     Hangs(&'static str),
     /// The store dies with it.
     Dies(&'static str),
@@ -51,7 +52,7 @@ pub enum Fault {
 struct Gate {
     root: PathBuf,
     calls: Mutex<Vec<String>>,
-    fault: Mutex<Option<Fault>>,
+    fault: watch::Sender<Option<Fault>>,
     /// Cancelled when the store goes away.
     up: Mutex<CancellationToken>,
 }
@@ -67,9 +68,12 @@ impl S3Access for Gate {
             return Err(s3_error!(NoSuchBucket));
         }
         self.calls.lock().push(operation.to_owned());
-        let fault = *self.fault.lock();
+        let fault = *self.fault.borrow();
         match fault {
-            Some(Fault::Hangs(at)) if at == operation => std::future::pending().await,
+            Some(Fault::Hangs(at)) if at == operation => {
+                let over = self.fault.subscribe().wait_for(|now| *now != fault).await.is_ok();
+                if over { Ok(()) } else { Err(s3_error!(InternalError)) }
+            }
             Some(Fault::Dies(at)) if at == operation => {
                 self.up.lock().cancel();
                 std::future::pending().await
@@ -87,7 +91,7 @@ impl S3 {
         std::fs::create_dir(folder.path().join(BUCKET)).expect("a bucket");
         let root = folder.path().to_owned();
         let up = Mutex::new(CancellationToken::new());
-        let gate = Arc::new(Gate { root, calls: Mutex::default(), fault: Mutex::default(), up });
+        let gate = Arc::new(Gate { root, calls: Mutex::default(), fault: watch::Sender::default(), up });
         let files = s3s_fs::FileSystem::new(folder.path()).expect("a folder");
         let mut service = S3ServiceBuilder::new(files);
         service.set_auth(SimpleAuth::from_single(KEY_ID, KEY));
@@ -127,7 +131,7 @@ impl S3 {
 
     /// From now on, this goes wrong.
     pub fn breaks(&self, fault: impl Into<Option<Fault>>) {
-        *self.gate.fault.lock() = fault.into();
+        self.gate.fault.send_replace(fault.into());
     }
 
     /// Nobody listens any more, and every connection is cut.
@@ -152,8 +156,8 @@ impl S3 {
 
     /// It is there again, with all it had.
     pub async fn comes_back(&self) {
-        self.breaks(None);
         let (listener, _) = self.listen().await;
+        self.breaks(None);
         self.serve(listener);
     }
 
