@@ -9,23 +9,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::id;
+use crate::harness::{haggle, id};
 
 /// How long anything may take before a test gives up; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What tokens for [`Running::serve`] are signed with.
 pub const SECRET: &str = "a secret for the command line's tests";
 const COMMANDS: [&str; 6] = ["serve", "demo", "token", "tail", "migrate", "openapi"];
-
-/// `haggle` with these arguments and none of this process's settings.
-fn haggle(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_haggle"));
-    command.args(args).stdin(Stdio::null());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HAGGLE_") || name.starts_with("AWS_")) {
-        command.env_remove(name);
-    }
-    command
-}
 
 fn run(command: &mut Command) -> Output {
     command.output().expect("haggle runs")

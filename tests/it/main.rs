@@ -8,6 +8,7 @@ mod harness;
 
 mod access;
 mod attachments;
+mod bus;
 mod cli;
 mod commands;
 mod contracts;
@@ -19,6 +20,7 @@ mod hygiene;
 mod idempotency;
 mod openapi;
 mod plans;
+mod postgres;
 mod presence;
 mod queries;
 mod readme;

@@ -324,6 +324,20 @@ async fn what_is_too_large_is_aborted() {
     assert_eq!(stage.s3().calls().get("AbortMultipartUpload"), Some(&1));
 }
 
+/// To see it fail, try the abort once.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_the_store_would_not_delete_are_deleted_later() {
+    // What one attempt asks: once, and twice more for a store that stumbles.
+    const ATTEMPT: usize = 3;
+    let abort = "AbortMultipartUpload";
+    let stage = Stage::new(&Ground::s3(false)).await;
+    stage.s3().breaks(Fault::Busy(abort));
+    upload(&stage.cast.ada, id(1), "a", streamed(26 * MIB)).await.refused(413, "too_large");
+    until("a third attempt", || stage.s3().calls().get(abort).is_some_and(|calls| *calls > 2 * ATTEMPT)).await;
+    stage.s3().breaks(None);
+    assert_eq!(stored_at_rest(&stage.server, 0).await, [0, 0, 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_hear_503_while_the_store_is_away() {
     for silent in [false, true] {

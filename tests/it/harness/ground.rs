@@ -22,6 +22,11 @@ impl Ground {
         Self { database: Database::Sqlite, redirect: Some(redirect) }
     }
 
+    /// Files in a store of their own, and what several nodes share.
+    pub fn shared(database: Database) -> Self {
+        Self { database, redirect: Some(false) }
+    }
+
     /// A server with some settings changed.
     pub async fn server(&self, change: impl FnOnce(&mut Config)) -> Server {
         let Some(redirect) = self.redirect else { return Server::start_with(&self.database, change).await };

@@ -2,7 +2,10 @@
 
 mod actor;
 mod answer;
+mod cast;
 mod ground;
+pub mod nats;
+mod node;
 mod postgres;
 pub mod s3;
 mod server;
@@ -10,14 +13,17 @@ mod stream;
 
 pub use actor::Actor;
 pub use answer::Answer;
+pub use cast::{Cast, id};
 pub use ground::Ground;
+pub use node::{Node, haggle};
+pub use postgres::{Postgres, Stop};
 pub use s3::S3;
-pub use server::{Cast, Database, SECRET, Server, id};
+pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
 
-/// Runs `async fn(Database)` as a test on SQLite and as one on PostgreSQL.
+/// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.
 ///
-/// Without PostgreSQL the second says so and passes, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
+/// Without PostgreSQL or NATS the others say so and pass, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
 #[macro_export]
 macro_rules! on_every_database {
     ($($name:ident),+ $(,)?) => {$(
@@ -33,11 +39,19 @@ macro_rules! on_every_database {
                     super::$name(database).await;
                 }
             }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_two_nodes() {
+                if let Some(database) = $crate::harness::Database::two_nodes().await {
+                    super::$name(database).await;
+                }
+            }
         }
     )+};
 }
 
-/// Runs `async fn(Ground)` with files in a folder, on every database, and in S3, through the server and by redirect.
+/// Runs `async fn(Ground)` with files in a folder, on each database, and in S3: on SQLite and on two nodes with a bus, through
+/// the server, and by redirect.
 #[macro_export]
 macro_rules! on_every_file_store {
     ($($name:ident),+ $(,)?) => {$(
@@ -80,6 +94,13 @@ macro_rules! on_these_file_stores {
         #[tokio::test(flavor = "multi_thread")]
         async fn on_s3_by_proxy() {
             super::$name($crate::harness::Ground::s3(false)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_two_nodes_and_s3() {
+            if let Some(database) = $crate::harness::Database::two_nodes().await {
+                super::$name($crate::harness::Ground::shared(database)).await;
+            }
         }
     };
 }

@@ -1,0 +1,5 @@
+//! The bus: nodes hear of each other at once, and nobody waits for it when it is lost.
+
+mod access;
+mod faults;
+mod proxy;
