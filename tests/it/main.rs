@@ -26,6 +26,7 @@ mod queries;
 mod readme;
 mod resume;
 mod scripts;
+mod s3;
 mod smoke;
 mod stopping;
 mod stream;
