@@ -3,6 +3,9 @@
 //! `HAGGLE_LISTEN=…` and `--listen …` are the same setting; the flag wins. [`Settings`] is what is said,
 //! [`Config`] is what holds: parsed, checked, with the defaults that depend on others filled in.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -156,14 +159,33 @@ pub struct BusConfig {
 pub enum FilePlace {
     /// A folder; several nodes must share it.
     Folder(PathBuf),
-    /// A bucket of an S3 store, and what the names of objects begin with; the rest is in the environment, as
-    /// `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
+    /// A bucket of an S3 store.
     S3 {
         /// The bucket.
         bucket: String,
-        /// Without a slash at either end; may be empty.
+        /// What the names of objects begin with, without a slash at either end; may be empty.
         prefix: String,
+        /// Where the store is and which keys open it.
+        aws: AwsVariables,
     },
+}
+
+/// The `AWS_…` variables of the environment, by name: `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY` and what else tools for S3 know. They hold secrets, so only their names are ever printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AwsVariables(pub BTreeMap<String, String>);
+
+impl AwsVariables {
+    fn from_environment() -> Self {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Self(std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("AWS_")).collect())
+    }
+}
+
+impl fmt::Debug for AwsVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// Which tokens are believed.
@@ -249,8 +271,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(pub String);
 
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
@@ -367,7 +389,8 @@ impl Settings {
             "file" => url.to_file_path().map(FilePlace::Folder).map_err(|()| mend()),
             "s3" => {
                 let bucket = url.host_str().ok_or_else(mend)?.to_owned();
-                Ok(FilePlace::S3 { bucket, prefix: url.path().trim_matches('/').to_owned() })
+                let prefix = url.path().trim_matches('/').to_owned();
+                Ok(FilePlace::S3 { bucket, prefix, aws: AwsVariables::from_environment() })
             }
             _ => Err(mend()),
         }

@@ -18,6 +18,9 @@ const TYPING_EVERY = 3_000;
 /** How often sending is tried again, at most, in ms. */
 const LONGEST_WAIT = 15_000;
 
+/** How long the preview of a picture is kept after it was sent, in ms: it is shown until the page shows the original. */
+const PREVIEW_FOR = 60_000;
+
 /** An answer that is no success. */
 export class Refused extends Error {
   /** @param {Problem} problem */
@@ -56,6 +59,8 @@ export class Person {
   #files = new Map();
   /** @type {Set<string>} */
   #loading = new Set();
+  /** What has been seen and could not be said yet, by room. @type {Map<string, number>} */
+  #unsaid = new Map();
 
   /**
    * @param {string} id
@@ -70,7 +75,10 @@ export class Person {
       user: id, mode, token: () => this.token(),
       onResync: () => this.load(),
       onEvent: (event) => this.dispatch({ type: "event", event }),
-      onState: (link) => this.dispatch({ type: "link", link }),
+      onState: (link) => {
+        this.dispatch({ type: "link", link });
+        if (link === "open") for (const [room, till] of this.#unsaid) this.#saySeen(room, till);
+      },
       onRefused: (problem) => this.dispatch({ type: "refused", why: refusal(problem) }),
     });
   }
@@ -185,7 +193,15 @@ export class Person {
     if (!room || unread(this.state, room) === 0) return;
     const seen_till = room.last.id;
     this.dispatch({ type: "seen", room: id, till: seen_till });
-    this.call(`/v1/rooms/${id}/last-seen`, { method: "PUT", body: { seen_till } }).catch(() => {});
+    this.#saySeen(id, seen_till);
+  }
+
+  /** @param {string} room @param {number} seen_till */
+  #saySeen(room, seen_till) {
+    this.#unsaid.delete(room);
+    this.call(`/v1/rooms/${room}/last-seen`, { method: "PUT", body: { seen_till } }).catch(() => {
+      this.#unsaid.set(room, Math.max(seen_till, this.#unsaid.get(room) ?? 0));
+    });
   }
 
   /** @param {string} room @param {boolean} typing */
@@ -202,6 +218,7 @@ export class Person {
     const preview = file && /^image\/(png|jpeg|gif|webp|avif)$/.test(file.type) ? URL.createObjectURL(file) : undefined;
     if (file) this.#files.set(key, file);
     this.#typing.set(room, 0);
+    if (change) this.dispatch({ type: "notice", room });
     this.#queue(room, {
       key, content, change, campaign, at: new Date().toISOString(), stage: "sending",
       file: file && { id: newKey(), name: fileName(file.name), size: file.size, type: file.type, preview },
@@ -236,6 +253,8 @@ export class Person {
       const path = `/v1/rooms/${room}/messages`;
       const sent = await this.#insist(progress, () => this.call(path, { method: "POST", key, body }));
       this.#files.delete(key);
+      const preview = file?.preview;
+      if (preview) setTimeout(() => URL.revokeObjectURL(preview), PREVIEW_FOR);
       this.dispatch({ type: "sent", room, key, number: sent.id });
     } catch (error) {
       this.#refused(room, pending, error instanceof Refused ? error.problem : undefined);

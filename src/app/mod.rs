@@ -14,9 +14,10 @@ use crate::attachments::{FileStore, Links};
 use crate::auth::{Limits, SessionCookies, SigningKeys, Verifier};
 use crate::clock::Clock;
 use crate::commands::{Maintenance, Writer, WriterSettings};
-use crate::config::{Config, FilePlace};
+use crate::config::Config;
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
+use crate::events::bus::{Bus, NodeId, Outgoing};
 use crate::events::{Feed, Hub, HubSettings};
 use crate::queries::{Reader, View, readable_room};
 use crate::store::{Store, directory, log, meta};
@@ -49,6 +50,8 @@ pub struct App {
     pub writer: Writer,
     /// The notifications.
     pub hub: Arc<Hub>,
+    /// The way to other nodes.
+    bus: Option<Bus>,
     /// Files and their bytes.
     pub files: Arc<Files>,
     /// Links to files.
@@ -81,6 +84,7 @@ impl App {
     /// A sentence that says what stands in the way.
     pub async fn start(config: Config, clock: Clock) -> std::result::Result<Arc<Self>, StartError> {
         let (background, fatal) = (CancellationToken::new(), CancellationToken::new());
+        let bytes = FileStore::open(&config.files, &clock).await.map_err(StartError)?;
         let store = Store::open(&config, &background, &fatal).await.map_err(|error| StartError(error.0))?;
         let store = Arc::new(store);
         let remembered = remember(&store, &clock).await.map_err(|error| failed("database")(&error.problem().detail))?;
@@ -89,8 +93,19 @@ impl App {
         let links = Links::new(keys.links, config.public_url.clone(), clock.clone());
         let settings =
             HubSettings { max_streams_per_user: config.max_streams_per_user, stream_life: config.stream_life };
-        let hub = Arc::new(Hub::new(remembered.epoch, remembered.head, clock.clone(), links.clone(), settings));
-        let feed = Feed::start(hub.clone(), store.clone(), background.clone());
+        let (outgoing, waiting) = config.bus.as_ref().map(|_| Outgoing::channel()).unzip();
+        let outgoing = outgoing.unwrap_or_default();
+        let (epoch, head) = (remembered.epoch, remembered.head);
+        let hub = Arc::new(Hub::new(epoch, head, clock.clone(), links.clone(), outgoing.clone(), settings));
+        let feed = Feed::start(hub.clone(), store.clone(), outgoing, background.clone());
+        let bus = match config.bus.as_ref().zip(waiting) {
+            Some((bus, waiting)) => {
+                let node = NodeId(clock.random_id());
+                let started = Bus::start(bus, node, waiting, hub.clone(), feed.clone(), background.clone()).await;
+                Some(started.map_err(|error| StartError(error.0))?)
+            }
+            None => None,
+        };
         let writer = Writer::start(
             store.clone(),
             WriterSettings {
@@ -103,12 +118,6 @@ impl App {
             },
         )
         .map_err(|error| failed("writer")(&error))?;
-        let bytes = match &config.files {
-            FilePlace::Folder(folder) => {
-                FileStore::local(folder).map_err(|error| failed(&folder.display().to_string())(&error))?
-            }
-            FilePlace::S3 { .. } => return Err(StartError("S3 is not supported".to_owned())),
-        };
         let verifier = Verifier::new(&config.tokens, clock.clone()).await.map_err(|error| StartError(error.0))?;
         let app = Arc::new(Self {
             cookies: SessionCookies::new(keys.session),
@@ -120,6 +129,7 @@ impl App {
             store,
             writer,
             hub,
+            bus,
             links,
             verifier,
             fatal,
@@ -192,6 +202,9 @@ impl App {
     /// Ends everything that [`App::start`] started, after the work that waits.
     pub async fn stop(&self) {
         self.writer.stop().await;
+        if let Some(bus) = &self.bus {
+            bus.leave().await;
+        }
         self.background.cancel();
     }
 }

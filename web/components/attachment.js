@@ -20,7 +20,7 @@ const PICTURES = /^image\/(png|jpeg|gif|webp|avif)$/;
 
 /** @param {FileView} first @param {(id: string) => Promise<import("../api.d.ts").Attachment>} refresh */
 export function attachment(first, refresh) {
-  return PICTURES.test(first.type) ? picture(first, refresh) : card(first);
+  return PICTURES.test(first.type) ? picture(first, refresh) : card(first, refresh);
 }
 
 /** @param {FileView} first @param {(id: string) => Promise<import("../api.d.ts").Attachment>} refresh */
@@ -28,31 +28,41 @@ function picture(first, refresh) {
   const image = h("img", { alt: first.name, decoding: "async", title: `${first.name} · ${size(first.size)}` });
   const bar = progress();
   const button = h("button", { type: "button", class: "picture", "aria-label": `Show ${first.name}`,
-    onclick: () => lightbox(image.src, first.name) }, image, bar.element);
+    onclick: () => lightbox(link || image.src, first.name) }, image, bar.element);
   let [link, renewed] = ["", false];
   image.addEventListener("error", async () => {
     // Links live for an hour or two.
     if (renewed || link === "") return;
     renewed = true;
-    image.src = (await refresh(first.id)).link;
+    image.src = link = (await refresh(first.id)).link;
   });
   return {
     element: button,
     /** @param {FileView} file */
     update(file) {
       // The picture that was sent stays when the message arrives: it is the same.
-      if (!image.src && (file.preview || file.link)) image.src = link = file.preview ?? file.link ?? "";
-      if (file.link && !file.preview && link === "") link = file.link;
+      const source = file.preview ?? file.link;
+      if (!image.src && source) image.src = source;
+      if (file.link && !renewed) link = file.link;
       bar.update(file.link ? undefined : file.progress ?? 0);
     },
   };
 }
 
-/** @param {FileView} first */
-function card(first) {
+/** @param {FileView} first @param {(id: string) => Promise<import("../api.d.ts").Attachment>} refresh */
+function card(first, refresh) {
+  let renewed = false;
+  /** Links live for an hour or two: one that has ended is renewed when somebody reaches for it. */
+  const renew = async () => {
+    const end = Number(new URL(link.href || location.href).searchParams.get("exp") ?? Infinity) * 1000;
+    if (end - Date.now() > 60_000) return;
+    renewed = true;
+    link.href = (await refresh(first.id)).link;
+  };
   const bar = progress();
   const ending = /\.([A-Za-z0-9]{1,5})$/.exec(first.name)?.[1]?.toUpperCase();
-  const link = h("a", { class: "file", target: "_blank", rel: "noopener noreferrer" },
+  const link = h("a", { class: "file", target: "_blank", rel: "noopener noreferrer", onpointerenter: renew,
+    onfocus: renew },
     h("span", { class: "file-icon" }, icon("file")),
     h("span", { class: "file-text" },
       h("span", { class: "file-name", text: first.name }),
@@ -62,7 +72,7 @@ function card(first) {
     element: link,
     /** @param {FileView} file */
     update(file) {
-      if (file.link) link.href = file.link;
+      if (file.link && !renewed) link.href = file.link;
       bar.update(file.link ? undefined : file.progress ?? 0);
     },
   };

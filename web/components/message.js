@@ -47,8 +47,9 @@ export function messageRow(actions) {
   const meta = h("div", { class: "meta" }, time, marks, markText);
   const why = h("span", {});
   let key = "";
+  const again = h("button", { type: "button", class: "link", text: "Try again", onclick: () => actions.retry(key) });
   const trouble = h("div", { class: "trouble", role: "alert" }, h("p", {}, icon("warn"), why),
-    h("button", { type: "button", class: "link", text: "Try again", onclick: () => actions.retry(key) }),
+    again,
     h("button", { type: "button", class: "link", text: "Discard", onclick: () => actions.drop(key) }));
   const element = h("li", { class: "row" }, face.element, stack);
   /** @type {ReturnType<typeof attachment> | undefined} */
@@ -97,6 +98,8 @@ export function messageRow(actions) {
       marks.classList.toggle("read", view.read === true);
       show(marks, view.mine && view.mark !== undefined);
       setText(why, view.why ?? "");
+      // Terms that were refused are looked at again, not sent again.
+      show(again, view.change === undefined);
       setChildren(stack, /** @type {Node[]} */ (parts(view).filter(Boolean)));
     },
   };

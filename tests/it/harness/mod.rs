@@ -2,13 +2,23 @@
 
 mod actor;
 mod answer;
+mod cast;
+mod ground;
+pub mod nats;
+mod node;
 mod postgres;
+pub mod s3;
 mod server;
 mod stream;
 
 pub use actor::Actor;
 pub use answer::Answer;
-pub use server::{Cast, Database, SECRET, Server, id};
+pub use cast::{Cast, id};
+pub use ground::Ground;
+pub use node::{Node, haggle};
+pub use postgres::{Postgres, Stop};
+pub use s3::S3;
+pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
 
 /// Whether a program is here; where it is required it must be.
@@ -26,9 +36,9 @@ pub fn is_here(program: &str) -> bool {
     here
 }
 
-/// Runs `async fn(Database)` as a test on SQLite and as one on PostgreSQL.
+/// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.
 ///
-/// Without PostgreSQL the second says so and passes, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
+/// Without PostgreSQL or NATS the others say so and pass, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
 #[macro_export]
 macro_rules! on_every_database {
     ($($name:ident),+ $(,)?) => {$(
@@ -44,6 +54,68 @@ macro_rules! on_every_database {
                     super::$name(database).await;
                 }
             }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_two_nodes() {
+                if let Some(database) = $crate::harness::Database::two_nodes().await {
+                    super::$name(database).await;
+                }
+            }
         }
     )+};
+}
+
+/// Runs `async fn(Ground)` with files in a folder, on each database, and in S3: on SQLite and on two nodes with a bus, through
+/// the server, and by redirect.
+#[macro_export]
+macro_rules! on_every_file_store {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            $crate::on_these_file_stores!($name);
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_s3_by_redirect() {
+                super::$name($crate::harness::Ground::s3(true)).await;
+            }
+        }
+    )+};
+}
+
+/// As `on_every_file_store!`, for what holds only where this server sends the bytes.
+#[macro_export]
+macro_rules! where_bytes_pass_through {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            $crate::on_these_file_stores!($name);
+        }
+    )+};
+}
+
+#[macro_export]
+macro_rules! on_these_file_stores {
+    ($name:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_sqlite() {
+            super::$name($crate::harness::Ground::folder($crate::harness::Database::Sqlite)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_postgres() {
+            if let Some(database) = $crate::harness::Database::postgres().await {
+                super::$name($crate::harness::Ground::folder(database)).await;
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_s3_by_proxy() {
+            super::$name($crate::harness::Ground::s3(false)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_two_nodes_and_s3() {
+            if let Some(database) = $crate::harness::Database::two_nodes().await {
+                super::$name($crate::harness::Ground::shared(database)).await;
+            }
+        }
+    };
 }

@@ -1,67 +1,214 @@
-//! One real PostgreSQL for the whole test binary, on a free port, in a temporary folder, gone when the tests are.
+//! Real PostgreSQL servers on free ports, in temporary folders, gone when the tests are.
+//!
+//! Most tests share one ([`fresh_database`]); those that stop, freeze or configure a server start their own
+//! ([`Postgres`]).
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-/// The server; the shell that minds it ends it by its pid when this process closes the pipe, however it ends.
-struct Minded {
-    url: String,
-    _minder: Child,
-}
-
-static SERVER: OnceLock<Option<Minded>> = OnceLock::new();
+static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
+static PORTS: AtomicU16 = AtomicU16::new(0);
 
-/// Starts, says `ready`, waits for the pipe to close, stops. PostgreSQL refuses to run as root.
+/// Ports of servers that come back on the port they had: below those that the system gives away.
+const PORTS_FROM: u16 = 20_000;
+const PORTS_IN_ALL: u16 = 10_000;
+
+/// Minds a server: starts and signals it as told, and ends it by its pid when the pipe closes, however that comes.
+/// PostgreSQL refuses to run as root.
 const MIND: &str = r#"
 set -e
-bin="$1"; port="$2"; dir=$(mktemp -d /tmp/haggle-pg.XXXXXX)
+bin="$1"; port="$2"; shift 2; dir=$(mktemp -d /tmp/haggle-pg.XXXXXX); pid=
 if [ "$(id -u)" = 0 ]; then as="setpriv --reuid=postgres --regid=postgres --init-groups --"; else as=""; fi
 if [ -n "$as" ]; then chown postgres "$dir"; fi
 cd "$dir"
 $as "$bin/initdb" -D "$dir/data" -U haggle -A trust -E UTF8 --no-sync >/dev/null
-$as "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 -c max_connections=500 >"$dir/log" 2>&1 &
-pid=$!
-trap 'kill -QUIT $pid 2>/dev/null; wait $pid; cd /; rm -rf "$dir"' EXIT
-for _ in $(seq 200); do "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" && break; sleep 0.05; done
-echo ready
-cat >/dev/null
+all() { echo "$pid $(ps -o pid= --ppid "$pid" | tr '\n' ' ')"; }
+leave() { if [ -n "$pid" ]; then kill -CONT $(all); kill -QUIT "$pid"; wait "$pid"; fi; cd /; rm -rf "$dir"; }
+trap 'leave 2>/dev/null || true' EXIT
+echo "$dir"
+while read -r order; do
+  case "$order" in
+    start)
+      $as "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 "$@" >>"$dir/log" 2>&1 &
+      pid=$!
+      for _ in $(seq 400); do
+        if "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" || ! kill -0 "$pid" 2>/dev/null; then break; fi
+        sleep 0.02
+      done
+      ;;
+    stop*) kill "-${order#stop }" "$pid"; wait "$pid" || true; pid= ;;
+    freeze) kill -STOP "$pid"; kill -STOP $(all) ;;
+    thaw) kill -CONT $(all) ;;
+  esac
+  echo done
+done
 "#;
 
-/// The URL of a fresh database, or none if PostgreSQL is not installed.
+/// A PostgreSQL server of a test's own.
+pub struct Postgres {
+    /// `postgres://haggle@127.0.0.1:<port>`, without a database.
+    pub url: String,
+    /// Its folder; the data are in `data`.
+    pub folder: PathBuf,
+    minder: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    _child: Child,
+}
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// Ends its sessions and writes out what it has.
+    Fast,
+    /// As in a crash.
+    Immediate,
+}
+
+impl Postgres {
+    /// A server with more options, such as `-c` `fsync=off`; says so when there is no PostgreSQL here.
+    pub async fn start(options: &'static [&'static str]) -> Option<Self> {
+        let port = free_port();
+        let started = tokio::task::spawn_blocking(move || {
+            let server = Self::prepare(port, options)?;
+            server.run();
+            Some(server)
+        });
+        let server = started.await.expect("PostgreSQL starts");
+        if server.is_none() {
+            say_skipped();
+        }
+        server
+    }
+
+    /// A server that does not run yet, for what must be put into its folder first.
+    pub fn prepare(port: u16, options: &[&str]) -> Option<Self> {
+        let mut child = Command::new("bash")
+            .args(["-c", MIND, "mind"])
+            .arg(installed()?)
+            .arg(port.to_string())
+            .args(["-c", "max_connections=500"])
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("bash starts");
+        let mut answers = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        answers.read_line(&mut line).expect("initdb ends");
+        assert!(line.starts_with('/'), "initdb failed");
+        let minder = Mutex::new((child.stdin.take().expect("piped"), answers));
+        let url = format!("postgres://haggle@127.0.0.1:{port}");
+        Some(Self { url, folder: line.trim().into(), minder, _child: child })
+    }
+
+    /// Starts it and waits until it accepts connections.
+    pub fn run(&self) {
+        self.order("start");
+    }
+
+    /// Stops it and waits until it has.
+    pub fn stop(&self, how: Stop) {
+        self.order(match how {
+            Stop::Fast => "stop INT",
+            Stop::Immediate => "stop QUIT",
+        });
+    }
+
+    /// SIGSTOP to all of its processes: connections stay open, and nobody answers.
+    pub fn freeze(&self) {
+        self.order("freeze");
+    }
+
+    /// SIGCONT to all of its processes.
+    pub fn thaw(&self) {
+        self.order("thaw");
+    }
+
+    fn order(&self, order: &str) {
+        let mut minder = self.minder.lock().expect("no panic");
+        writeln!(minder.0, "{order}").expect("the minder listens");
+        let mut line = String::new();
+        minder.1.read_line(&mut line).expect("the minder answers");
+        assert_eq!(line.trim(), "done", "{order}: {}", self.log());
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// The URL of a fresh database.
+    pub async fn database(&self) -> String {
+        let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        self.execute(&format!("CREATE DATABASE {name}")).await;
+        format!("{}/{name}", self.url)
+    }
+
+    /// A session of the test's own, as the server's owner.
+    pub async fn session(&self, database: &str) -> AsyncPgConnection {
+        AsyncPgConnection::establish(&format!("{}/{database}", self.url)).await.expect("PostgreSQL answers")
+    }
+
+    /// Runs something as the server's owner, in the database `postgres`.
+    pub async fn execute(&self, sql: &str) {
+        self.session("postgres").await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The one column, text, of a query in the database `postgres`.
+    pub async fn ask(&self, sql: &str) -> Vec<String> {
+        let rows: Vec<Row> = diesel::sql_query(sql).load(&mut self.session("postgres").await).await.expect(sql);
+        rows.into_iter().map(|row| row.value).collect()
+    }
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// The URL of a fresh database on the shared server, or none if PostgreSQL is not installed.
 pub async fn fresh_database() -> Option<String> {
-    let base = tokio::task::spawn_blocking(server_url).await.expect("starting PostgreSQL")?;
-    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    let mut admin = AsyncPgConnection::establish(&format!("{base}/postgres")).await.expect("PostgreSQL answers");
-    admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database is made");
-    Some(format!("{base}/{name}"))
+    let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(share).as_ref());
+    match shared.await.expect("PostgreSQL starts") {
+        Some(server) => Some(server.database().await),
+        None => {
+            say_skipped();
+            None
+        }
+    }
 }
 
-fn server_url() -> Option<String> {
-    SERVER.get_or_init(start).as_ref().map(|server| server.url.clone())
-}
-
-fn start() -> Option<Minded> {
-    let bin = installed()?;
+fn share() -> Option<Postgres> {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-    let mut minder = Command::new("bash")
-        .args(["-c", MIND, "mind"])
-        .arg(bin)
-        .arg(port.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("bash starts");
-    let mut line = String::new();
-    BufReader::new(minder.stdout.take().expect("piped")).read_line(&mut line).expect("PostgreSQL starts");
-    assert_eq!(line.trim(), "ready", "PostgreSQL did not start");
-    Some(Minded { url: format!("postgres://haggle@127.0.0.1:{port}"), _minder: minder })
+    let server = Postgres::prepare(port, &[])?;
+    server.run();
+    Some(server)
+}
+
+fn say_skipped() {
+    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
+    assert!(!required, "PostgreSQL 15 or newer is required and not installed");
+    eprintln!("skipped: PostgreSQL 15 or newer is not installed");
+}
+
+/// A port that is free now and that the system gives to nobody else while the server is away.
+pub fn free_port() -> u16 {
+    let begin = u16::try_from(std::process::id() % u32::from(PORTS_IN_ALL)).expect("small");
+    loop {
+        let next = begin.wrapping_add(PORTS.fetch_add(7, Ordering::Relaxed)) % PORTS_IN_ALL;
+        if std::net::TcpListener::bind(("127.0.0.1", PORTS_FROM + next)).is_ok() {
+            return PORTS_FROM + next;
+        }
+    }
 }
 
 /// The newest installed server, 15 or later.
@@ -76,4 +223,15 @@ fn installed() -> Option<PathBuf> {
         .collect();
     found.sort();
     found.pop().map(|(_, bin)| bin)
+}
+
+/// Makes a file in the server's folder that only its own user may read, as it demands of keys.
+pub fn put_private(server: &Postgres, name: &str, content: &str) -> PathBuf {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let path = server.folder.join("data").join(name);
+    std::fs::write(&path, content).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("private");
+    let owner = std::fs::metadata(Path::new(&server.folder).join("data")).expect("data");
+    let _ = std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()));
+    path
 }
