@@ -158,13 +158,28 @@ scenario("a connection that is lost comes back, and nothing is lost or doubled",
   await ada.say("after");
   await nora.sees("after");
   for (const person of [ada, nora]) {
-    const last = (await person.bubbles()).slice(-4);
-    assert.deepEqual(last, ["before", "while away 1", "while away 2", "after"]);
+    const last = (await person.bubbles()).slice(-5);
+    assert.deepEqual(last, ["Done: 1,250 it is.", "before", "while away 1", "while away 2", "after"]);
   }
   await page.reload();
   await ada.sees("after");
   assert.deepEqual((await ada.bubbles()).slice(-4), ["before", "while away 1", "while away 2", "after"]);
   errors.splice(0, errors.length, ...errors.filter((it) => !/ERR_|fetching failed/.test(it)));
+});
+
+scenario("an answer that is lost makes no second message", async ({ left: ada, right: nora, page, errors }) => {
+  await page.route("**/messages", async (route) => {
+    await route.fetch();
+    await route.abort();
+  }, { times: 1 });
+  await ada.say("only once");
+  await ada.say("and then this");
+  await nora.sees("and then this");
+  for (const person of [ada, nora]) {
+    await person.at.locator(".row.is-sending, .row.is-waiting, .row.is-sent").waitFor({ state: "detached" });
+    assert.deepEqual((await person.bubbles()).slice(-3), ["Done: 1,250 it is.", "only once", "and then this"]);
+  }
+  errors.splice(0, errors.length, ...errors.filter((it) => !it.includes("ERR_FAILED")));
 });
 
 scenario("older messages come when they are scrolled to", async ({ demo, left: ada }) => {
@@ -266,6 +281,30 @@ scenario("people who do not see, or see little, can use it", async ({ left: ada,
   }
   await page.setViewportSize({ width: 390, height: 844 });
   assert.deepEqual(await axe(page), [], "on a phone");
+});
+
+test("a page with a cookie comes back too", { timeout: 90_000 }, async () => {
+  const demo = await startDemo();
+  const context = await browser.newContext({ viewport: { width: 1100, height: 800 } });
+  try {
+    const page = await context.newPage();
+    const ada = new Pane(page, "left", demo.url);
+    await page.goto(`${demo.url}/?as=ada`);
+    await ada.move("accept").waitFor();
+    assert.deepEqual((await context.cookies()).map((it) => [it.path, it.httpOnly, it.sameSite]), [["/v1/events", true, "Strict"]]);
+    demo.wire.cut();
+    await ada.at.locator(".banner").waitFor();
+    demo.wire.mend();
+    const { rooms } = await Pane.call(demo.url, "Nora", "/v1/rooms");
+    const room = rooms.find((it) => it.users.some((user) => user.given_name === "Ada"));
+    await Pane.call(demo.url, "Nora", `/v1/rooms/${room.id}/messages`, { content: "still there?" });
+    await ada.sees("still there?");
+    await ada.at.locator(".banner").waitFor({ state: "hidden" });
+    assert.equal((await ada.bubbles()).filter((it) => it === "still there?").length, 1);
+  } finally {
+    await context.close();
+    await demo.stop();
+  }
 });
 
 test("tabs of one person share a stream, and the next takes it over", { timeout: 90_000 }, async () => {
