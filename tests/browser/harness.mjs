@@ -1,5 +1,5 @@
-// A demo, a browser, and two people on its page. Needs playwright-core and axe-core below $HAGGLE_NODE_MODULES (see
-// scripts/browser), and a Chromium at $HAGGLE_CHROMIUM or where Debian puts it.
+// A demo, a browser, and two people on its page. Needs playwright-core and axe-core below $HAGGLE_NODE_MODULES, or where
+// scripts/browser puts them, and a Chromium at $HAGGLE_CHROMIUM or where Debian puts it.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -9,7 +9,7 @@ import { connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const modules = createRequire(`${process.env.HAGGLE_NODE_MODULES}/`);
+const modules = createRequire(`${process.env.HAGGLE_NODE_MODULES ?? fileURLToPath(new URL("../../target/npm-browser", import.meta.url))}/`);
 const { chromium } = modules("playwright-core");
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

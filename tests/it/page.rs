@@ -1,4 +1,4 @@
-//! The demo's page and the client library: what is served, to whom, and that the scripts do what they should.
+//! The demo's page and the client library: what is modules, to whom, and that the scripts do what they should.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,9 +54,9 @@ async fn with_headers(server: &Server, method: Method, path: &str, headers: &[(&
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_serves_its_page_and_every_module() {
     let server = demo().await;
-    let served: Vec<String> = files("web").into_iter().filter(|path| media_type(path).is_some()).collect();
-    assert!(served.len() > 15, "{served:?}");
-    let paths = served.iter().map(|path| (format!("/web/{path}"), path));
+    let modules: Vec<String> = files("web").into_iter().filter(|path| media_type(path).is_some()).collect();
+    assert!(modules.len() > 15, "{modules:?}");
+    let paths = modules.iter().map(|path| (format!("/web/{path}"), path));
     for (path, file) in paths.chain([("/".to_owned(), &"index.html".to_owned())]) {
         let answer = with_headers(&server, Method::GET, &path, &[]).await;
         assert_eq!(answer.status, 200, "{path}");

@@ -75,7 +75,7 @@ export function pane(person, directory, options) {
       greeted = true;
       // Beside the list there is room for a conversation.
       const [newest] = inOrder(state);
-      if (newest && !state.open && element.clientWidth >= 620) return person.open(newest.id);
+      if (newest && !state.open && element.clientWidth >= 540) return person.open(newest.id);
     }
     element.classList.toggle("in-room", state.open !== undefined);
     drawLink();
