@@ -21,6 +21,16 @@ pub use s3::S3;
 pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
 
+/// Waits until something has become so, of which nobody tells.
+pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect(what);
+}
+
 /// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.
 ///
 /// Without PostgreSQL or NATS the others say so and pass, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
