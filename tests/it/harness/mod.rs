@@ -12,7 +12,7 @@ pub use actor::Actor;
 pub use answer::Answer;
 pub use cast::{Cast, id};
 pub use node::{Node, haggle};
-pub use postgres::{Postgres, Stop};
+pub use postgres::{Postgres, Stop, free_port, put_private};
 pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
 

@@ -82,7 +82,7 @@ impl Postgres {
         });
         let server = started.await.expect("PostgreSQL starts");
         if server.is_none() {
-            say_skipped();
+            Self::say_skipped();
         }
         server
     }
@@ -130,6 +130,13 @@ impl Postgres {
     /// SIGCONT to all of its processes.
     pub fn thaw(&self) {
         self.order("thaw");
+    }
+
+    /// Says that there is no PostgreSQL here, where that is allowed.
+    pub fn say_skipped() {
+        let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
+        assert!(!required, "PostgreSQL 15 or newer is required and not installed");
+        eprintln!("skipped: PostgreSQL 15 or newer is not installed");
     }
 
     fn order(&self, order: &str) {
@@ -181,7 +188,7 @@ pub async fn fresh_database() -> Option<String> {
     match shared.await.expect("PostgreSQL starts") {
         Some(server) => Some(server.database().await),
         None => {
-            say_skipped();
+            Postgres::say_skipped();
             None
         }
     }
@@ -192,12 +199,6 @@ fn share() -> Option<Postgres> {
     let server = Postgres::prepare(port, &[])?;
     server.run();
     Some(server)
-}
-
-fn say_skipped() {
-    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
-    assert!(!required, "PostgreSQL 15 or newer is required and not installed");
-    eprintln!("skipped: PostgreSQL 15 or newer is not installed");
 }
 
 /// A port that is free now and that the system gives to nobody else while the server is away.

@@ -1,0 +1,175 @@
+//! PostgreSQL restarted, away, frozen, and its connections killed (promises 1, 3, 4, 7, 12).
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::load::{Load, Outcome, send};
+use super::nobody_is_idle_in_transaction;
+use crate::harness::{Actor, Cast, Node, Postgres, Stop};
+
+/// How long it may take to say that the database cannot be reached, and that it hangs.
+const AWAY: Duration = Duration::from_secs(1);
+const HANGS: Duration = Duration::from_secs(5);
+/// How long it may take until commands are taken again after the database is.
+const BACK: Duration = Duration::from_secs(5);
+/// What a busy machine may add to these, beyond what is ours.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// A node on a server that this test may stop, and a room.
+struct Stage {
+    server: Postgres,
+    database: String,
+    node: Node,
+    cast: Cast,
+    room: Uuid,
+}
+
+impl Stage {
+    async fn set() -> Option<Self> {
+        let server = Postgres::start(&[]).await?;
+        let database = server.database().await;
+        let node = Node::start(&database).await;
+        let cast = node.cast().await;
+        let room = cast.ada.open_room(cast.north, "hello").await;
+        Some(Self { server, database, node, cast, room })
+    }
+
+    async fn load(&self) -> Load {
+        Load::start(self.room, &[self.cast.ada.clone(), self.cast.nora.clone()]).await
+    }
+}
+
+/// How long the outages last: a moment in every run, half a minute in the long form.
+fn outage(short: u64) -> Duration {
+    let long = std::env::var("HAGGLE_TORTURE").is_ok_and(|form| form == "full");
+    Duration::from_secs(if long { 30 } else { short })
+}
+
+/// Every kind of read, at once; each must be answered 503 with `Retry-After` in time.
+async fn reads_are_refused(cast: &Cast, room: Uuid, within: Duration) {
+    let ada = &cast.ada;
+    let history = format!("/v1/rooms/{room}/contracts/{}/history", cast.spring);
+    let (user, company) = (format!("/v1/users/{}", ada.id()), format!("/v1/companies/{}", cast.north));
+    let (page, file) = (format!("/v1/rooms/{room}"), format!("/v1/attachments/{}", cast.spring));
+    let campaign = format!("/v1/campaigns/{}", cast.spring);
+    let service = &cast.service;
+    let asked: [(&Actor, &str); 8] = [
+        (ada, "/v1/rooms"),
+        (ada, &page),
+        (ada, &history),
+        (ada, &file),
+        (service, &page),
+        (service, &user),
+        (service, &company),
+        (service, &campaign),
+    ];
+    let answers = asked.map(|(who, path)| async move {
+        let began = Instant::now();
+        let answer = who.get(path).await;
+        assert_eq!(answer.header("retry-after"), "1", "{path}");
+        answer.refused(503, "unavailable");
+        let took = began.elapsed();
+        assert!(took < within + MARGIN, "{path} took {took:?}");
+    });
+    futures_util::future::join_all(answers).await;
+    ada.get("/v1/config").await.expect(200);
+}
+
+/// To see it red: have `Conn::is_at_rest` say yes always (back), or see [`Load::check`].
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_a_pause() {
+    let Some(stage) = Stage::set().await else { return };
+    let load = stage.load().await;
+    for how in [Stop::Fast, Stop::Immediate, Stop::Immediate, Stop::Fast] {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::task::block_in_place(|| {
+            stage.server.stop(how);
+            stage.server.run();
+        });
+        let took = load.back().await;
+        assert!(took < BACK, "back after {took:?}");
+        stage.node.ready().await;
+    }
+    let attempts = load.check().await;
+    assert!(attempts.iter().any(|attempt| attempt.outcome != Outcome::Ok(0)), "something was sent");
+    nobody_is_idle_in_transaction(&stage.server).await;
+}
+
+/// To see it red: have the writer wait for a connection before it answers (`Task::wait_for_database`).
+#[tokio::test(flavor = "multi_thread")]
+async fn away_is_said_within_a_second() {
+    let Some(stage) = Stage::set().await else { return };
+    let load = stage.load().await;
+    tokio::task::block_in_place(|| stage.server.stop(Stop::Fast));
+    let gone = Instant::now();
+    while gone.elapsed() < outage(3) {
+        reads_are_refused(&stage.cast, stage.room, AWAY).await;
+        let attempt = send(&stage.cast.ada, stage.room).await;
+        assert!(!matches!(attempt.outcome, Outcome::Ok(_)) && attempt.took < AWAY + MARGIN, "{attempt:?}");
+        let began = Instant::now();
+        stage.cast.nora.see(stage.room, 1).await.refused(503, "unavailable");
+        assert!(began.elapsed() < AWAY + MARGIN, "last seen took {:?}", began.elapsed());
+        assert!(!stage.node.is_ready().await, "not ready");
+    }
+    tokio::task::block_in_place(|| stage.server.run());
+    let took = load.back().await;
+    assert!(took < BACK, "back after {took:?}");
+    stage.node.ready().await;
+    let attempts = load.check().await;
+    let slowest = attempts.iter().filter(|attempt| attempt.sent > gone).map(|attempt| attempt.took).max();
+    assert!(slowest < Some(AWAY + MARGIN), "{slowest:?}");
+    nobody_is_idle_in_transaction(&stage.server).await;
+}
+
+/// To see it red: take the limit out of `Watch::run`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_server_is_given_up_within_five_seconds() {
+    let Some(stage) = Stage::set().await else { return };
+    let load = stage.load().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::task::block_in_place(|| stage.server.freeze());
+    let frozen = Instant::now();
+    // A stream that is opened now is opened, and begins when the database is back.
+    let late = tokio::spawn({
+        let ada = stage.cast.ada.clone();
+        async move { ada.stream_patiently(outage(7) + HANGS + HANGS).await.hello.name }
+    });
+    while frozen.elapsed() < outage(7) {
+        reads_are_refused(&stage.cast, stage.room, HANGS).await;
+    }
+    tokio::task::block_in_place(|| stage.server.thaw());
+    let took = load.back().await;
+    assert!(took < BACK, "back after {took:?}");
+    stage.node.ready().await;
+    assert_eq!(late.await.expect("a stream"), "hello");
+    let began = Instant::now();
+    stage.cast.ada.rooms().await;
+    assert!(began.elapsed() < AWAY, "reads are back");
+    let attempts = load.check().await;
+    let slowest = attempts.iter().map(|attempt| attempt.took).max();
+    assert!(slowest < Some(HANGS + MARGIN), "{slowest:?}");
+    nobody_is_idle_in_transaction(&stage.server).await;
+}
+
+/// To see it red: answer a batch whose COMMIT was not answered with 503 `unavailable` (refused, and there), or see
+/// [`Load::check`].
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_connections_lose_and_double_nothing() {
+    let Some(stage) = Stage::set().await else { return };
+    let load = stage.load().await;
+    let database = stage.database.rsplit_once('/').expect("a name").1;
+    let kill = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = '{database}' AND application_name LIKE 'haggle%'"
+    );
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(37)).await;
+        stage.server.execute(&kill).await;
+    }
+    let took = load.back().await;
+    assert!(took < BACK, "back after {took:?}");
+    let attempts = load.check().await;
+    assert!(attempts.iter().any(|attempt| matches!(attempt.outcome, Outcome::Ok(_))), "some got through");
+    nobody_is_idle_in_transaction(&stage.server).await;
+}

@@ -1,0 +1,65 @@
+//! A node that is stopped in the middle of a write transaction holds the others up for three seconds at most.
+
+use std::time::{Duration, Instant};
+
+use diesel_async::SimpleAsyncConnection;
+
+use super::load::{Outcome, send, send_as};
+use super::nobody_is_idle_in_transaction;
+use crate::harness::{Node, Postgres, id};
+
+/// How long a paused node may hold the others up.
+const HELD_UP: Duration = Duration::from_secs(3);
+/// What a busy machine may add.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// To see it red: take `idle_in_transaction_session_timeout` out of the writer's session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_paused_in_a_transaction_holds_nobody_up_for_long() {
+    let Some(server) = Postgres::start(&[]).await else { return };
+    let database = server.database().await;
+    let name = database.rsplit_once('/').expect("a name").1;
+    let (a, b) = tokio::join!(Node::start(&database), Node::start(&database));
+    let cast = a.cast().await;
+    let room = cast.ada.open_room(cast.north, "hello").await;
+    let nora = cast.nora.at_url(&b.url);
+    // Both have their connections.
+    assert_eq!(send(&nora, room).await.outcome, Outcome::Ok(2));
+
+    // A's transaction holds the one lock of all writers and waits for a table of the test's.
+    let mut holder = server.session(name).await;
+    holder.batch_execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.expect("the table is locked");
+    let key = id(0x900);
+    let sent = tokio::spawn({
+        let ada = cast.ada.clone();
+        async move { send_as(&ada, room, key).await }
+    });
+    until(
+        &server,
+        "SELECT 1::text AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'relation'",
+    )
+    .await;
+    a.pause();
+    holder.batch_execute("COMMIT").await.expect("the table is free");
+    // Now A's session is idle in its transaction: it has been told that it may go on, and does not.
+    let released = Instant::now();
+    until(&server, "SELECT 1::text AS value FROM pg_stat_activity WHERE state = 'idle in transaction'").await;
+    let through = send(&nora, room).await;
+    assert_eq!(through.outcome, Outcome::Ok(3), "{:?}", through.took);
+    assert!(released.elapsed() < HELD_UP + MARGIN, "B was held up for {:?}", released.elapsed());
+
+    a.resume();
+    let answered = sent.await.expect("A answers");
+    assert_eq!(answered.outcome, Outcome::Refused, "the transaction was not committed");
+    assert_eq!(send_as(&cast.ada, room, key).await.outcome, Outcome::Ok(4), "A serves again");
+    nobody_is_idle_in_transaction(&server).await;
+}
+
+/// Waits until a query finds something.
+async fn until(server: &Postgres, sql: &str) {
+    let began = Instant::now();
+    while server.ask(sql).await.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(3), "{sql}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
