@@ -24,7 +24,7 @@ const BATCH_SEEN: usize = 1_000;
 const COMMIT_WITHIN: Duration = Duration::from_secs(4);
 /// How long the writer tries to reach a database that did not answer COMMIT, to find out what became of it.
 const REACH_WITHIN: Duration = Duration::from_millis(700);
-/// Whoever has waited for a batch that failed after more than this has waited long enough.
+/// Whoever has waited for longer than this when a batch fails has waited long enough.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the writer waits before it tries to reach a lost database again.
 const RECONNECT_EVERY: Duration = Duration::from_millis(200);
@@ -66,7 +66,7 @@ impl Task {
                     let done = self.maintain(what).await;
                     let _ = answer.send(done);
                 }
-                Some(Work::Command(first)) => {
+                Some(Work::Command(first, _)) => {
                     let batch = self.gather(Some(*first));
                     self.commit(batch).await;
                 }
@@ -116,7 +116,7 @@ impl Task {
         }
         while !alone && batch.len() < self.settings.batch_commands && bytes < BATCH_BYTES {
             match self.work.try_recv() {
-                Ok(Work::Command(waiting)) if !waiting.is_directory() => {
+                Ok(Work::Command(waiting, _)) if !waiting.is_directory() => {
                     bytes += waiting.bytes();
                     batch.push(*waiting);
                 }
@@ -160,9 +160,7 @@ impl Task {
                 // Closes it, so that the server ends what it was at.
                 drop(conn);
                 self.settle(unsure, began).await;
-                if began.elapsed() > PATIENCE {
-                    self.shed();
-                }
+                self.shed(PATIENCE);
             }
         }
     }
@@ -248,7 +246,7 @@ impl Task {
                 }
             }
         });
-        self.shed();
+        self.shed(Duration::ZERO);
         while self.away && !self.settings.fatal.is_cancelled() && !matches!(self.next, Some(Work::Stop(_))) {
             tokio::select! {
                 conn = &mut reached => {
@@ -260,20 +258,25 @@ impl Task {
                 work = self.work.recv() => match work {
                     Some(work) => {
                         self.next = Some(work);
-                        self.shed();
+                        self.shed(Duration::ZERO);
                     }
                     None => return,
                 },
-                () = self.bell.notified() => self.shed(),
+                () = self.bell.notified() => self.shed(Duration::ZERO),
             }
         }
     }
 
-    /// Answers all who wait that nothing was done for them.
-    fn shed(&mut self) {
+    /// Answers those who have waited for so long that nothing was done for them.
+    fn shed(&mut self, patience: Duration) {
         while let Some(work) = self.next.take().or_else(|| self.work.try_recv().ok()) {
             match work {
-                Work::Command(waiting) => refuse(*waiting),
+                // The queue is in order: who comes next has waited for less.
+                Work::Command(_, since) if since.elapsed() < patience => {
+                    self.next = Some(work);
+                    break;
+                }
+                Work::Command(waiting, _) => refuse(*waiting),
                 Work::Maintenance(_, answer) => {
                     let _ = answer.send(Err(Error::Unavailable("the database is away".to_owned())));
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Answer, Waiting};
@@ -40,8 +41,8 @@ pub struct WriterSettings {
 
 /// What is handed to the task.
 pub enum Work {
-    /// To be committed with others.
-    Command(Box<Waiting>),
+    /// To be committed with others, and since when it waits.
+    Command(Box<Waiting>, Instant),
     /// To be done on its own.
     Maintenance(Maintenance, oneshot::Sender<Result<usize>>),
     /// Nothing more comes.
@@ -84,7 +85,9 @@ impl Writer {
     pub async fn submit(&self, command: Command) -> Result<Receipt> {
         let (answer, receipt) = oneshot::channel();
         let waiting = Box::new(Waiting { command, answer: Answer::One(answer) });
-        self.queue.try_send(Work::Command(waiting)).map_err(|_| Error::Unavailable("the queue is full".to_owned()))?;
+        self.queue
+            .try_send(Work::Command(waiting, Instant::now()))
+            .map_err(|_| Error::Unavailable("the queue is full".to_owned()))?;
         match tokio::time::timeout(ANSWER_WITHIN, receipt).await {
             Ok(receipt) => receipt.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the writer stopped".to_owned()))),
             Err(_) => Err(Error::OutcomeUnknown("the writer does not answer".to_owned())),

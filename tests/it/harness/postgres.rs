@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
@@ -20,6 +21,9 @@ static PORTS: AtomicU16 = AtomicU16::new(0);
 /// Ports of servers that come back on the port they had: below those that the system gives away.
 const PORTS_FROM: u16 = 20_000;
 const PORTS_IN_ALL: u16 = 10_000;
+
+/// How long a test waits for something to come about; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Minds a server: starts and signals it as told, and ends it by its pid when the pipe closes, however that comes.
 /// PostgreSQL refuses to run as root.
@@ -167,6 +171,15 @@ impl Postgres {
     /// Runs something as the server's owner, in the database `postgres`.
     pub async fn execute(&self, sql: &str) {
         self.session("postgres").await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Waits until a query in the database `postgres` finds something.
+    pub async fn until(&self, sql: &str) {
+        let began = Instant::now();
+        while self.ask(sql).await.is_empty() {
+            assert!(began.elapsed() < PATIENCE, "{sql}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The one column, text, of a query in the database `postgres`.

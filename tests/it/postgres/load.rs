@@ -44,7 +44,11 @@ pub struct Attempt {
 
 /// Sends one message with a key of its own.
 pub async fn send(actor: &Actor, room: Uuid) -> Attempt {
-    send_as(actor, room, id(KEYS.fetch_add(1, Ordering::Relaxed))).await
+    send_as(actor, room, fresh_key()).await
+}
+
+fn fresh_key() -> Uuid {
+    id(KEYS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Sends the message of this key, anew or again.
@@ -61,6 +65,17 @@ pub async fn send_as(actor: &Actor, room: Uuid, key: Uuid) -> Attempt {
         assert_eq!(answer.header("retry-after"), "1");
     }
     Attempt { key, outcome, sent, took: sent.elapsed() }
+}
+
+/// Sends the message of this key until it is taken.
+pub async fn send_until_taken(actor: &Actor, room: Uuid, key: Uuid) -> Attempt {
+    loop {
+        let attempt = send_as(actor, room, key).await;
+        if matches!(attempt.outcome, Outcome::Ok(_)) {
+            return attempt;
+        }
+        tokio::time::sleep(AFTER_REFUSAL).await;
+    }
 }
 
 fn path(room: Uuid) -> String {
@@ -104,9 +119,7 @@ impl Load {
     /// Waits until a message is taken again; returns how long that took.
     pub async fn back(&self) -> Duration {
         let began = Instant::now();
-        while !matches!(send(&self.ada, self.room).await.outcome, Outcome::Ok(_)) {
-            tokio::time::sleep(AFTER_REFUSAL).await;
-        }
+        send_until_taken(&self.ada, self.room, fresh_key()).await;
         began.elapsed()
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::load::{Load, Outcome, send};
+use super::load::{Load, Outcome, send, send_as, send_until_taken};
 use super::nobody_is_idle_in_transaction;
 use crate::harness::{Actor, Cast, Node, Postgres, Stop};
 
@@ -152,8 +152,42 @@ async fn a_hanging_server_is_given_up_within_five_seconds() {
     nobody_is_idle_in_transaction(&stage.server).await;
 }
 
-/// To see it red: answer a batch whose COMMIT was not answered with 503 `unavailable` (refused, and there), or see
-/// [`Load::check`].
+/// A COMMIT that is not answered: what became of it is found out when that can be done in time, else said not to be
+/// known; asked again, it is there once.
+///
+/// To see it red: answer a batch whose COMMIT was not answered with 503 `unavailable` (refused, and there).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_without_an_answer_is_looked_up_or_said_to_be_unknown() {
+    let Some(stage) = Stage::set().await else { return };
+    let (ada, nora, room) = (&stage.cast.ada, &stage.cast.nora, stage.room);
+    let hangs = "SELECT pid::text AS value FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    // Every COMMIT waits for a standby that there is not; the server has it on its own disk by then.
+    stage.server.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    stage.server.execute("SELECT pg_reload_conf()").await;
+
+    let (killed, ()) = tokio::join!(send(ada, room), async {
+        stage.server.until(hangs).await;
+        stage.server.execute(kill).await;
+    });
+    assert_eq!(killed.outcome, Outcome::Ok(2), "looked up: {:?}", killed.took);
+
+    let (unknown, queued) = tokio::join!(send(ada, room), async {
+        stage.server.until(hangs).await;
+        send(nora, room).await
+    });
+    assert_eq!((unknown.outcome, queued.outcome), (Outcome::Unknown, Outcome::Refused));
+    assert!(unknown.took < HANGS + MARGIN && queued.took < HANGS + MARGIN, "{unknown:?} {queued:?}");
+
+    stage.server.execute("ALTER SYSTEM RESET synchronous_standby_names").await;
+    stage.server.execute("SELECT pg_reload_conf()").await;
+    let again = send_until_taken(ada, room, unknown.key).await;
+    assert_eq!(again.outcome, Outcome::Ok(3), "it was committed");
+    assert_eq!(send_as(nora, room, queued.key).await.outcome, Outcome::Ok(4), "it was not");
+    nobody_is_idle_in_transaction(&stage.server).await;
+}
+
+/// To see it red: see [`Load::check`].
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_connections_lose_and_double_nothing() {
     let Some(stage) = Stage::set().await else { return };
