@@ -37,6 +37,7 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub key: Uuid,
+    pub by: Uuid,
     pub outcome: Outcome,
     pub sent: Instant,
     pub took: Duration,
@@ -64,7 +65,7 @@ pub async fn send_as(actor: &Actor, room: Uuid, key: Uuid) -> Attempt {
     if outcome != Outcome::Ok(answer.body["id"].as_i64().unwrap_or_default()) {
         assert_eq!(answer.header("retry-after"), "1");
     }
-    Attempt { key, outcome, sent, took: sent.elapsed() }
+    Attempt { key, by: actor.id(), outcome, sent, took: sent.elapsed() }
 }
 
 /// Sends the message of this key until it is taken.
@@ -84,7 +85,7 @@ fn path(room: Uuid) -> String {
 
 /// Senders at work in one room, and streams that watch it.
 pub struct Load {
-    ada: Actor,
+    actors: Vec<Actor>,
     room: Uuid,
     running: Arc<AtomicBool>,
     senders: Vec<JoinHandle<Vec<Attempt>>>,
@@ -113,13 +114,13 @@ impl Load {
                 attempts
             })
         });
-        Self { ada: actors[0].clone(), room, senders: senders.collect(), streams, running }
+        Self { actors: actors.to_vec(), room, senders: senders.collect(), streams, running }
     }
 
     /// Waits until a message is taken again; returns how long that took.
     pub async fn back(&self) -> Duration {
         let began = Instant::now();
-        send_until_taken(&self.ada, self.room, fresh_key()).await;
+        send_until_taken(&self.actors[0], self.room, fresh_key()).await;
         began.elapsed()
     }
 
@@ -135,7 +136,8 @@ impl Load {
         for sender in self.senders {
             attempts.extend(sender.await.expect("a sender that goes on"));
         }
-        let before = keys_to_numbers(&messages(&self.ada, self.room).await);
+        let ada = &self.actors[0];
+        let before = keys_to_numbers(&messages(ada, self.room).await);
         let (mut taken, mut unknown) = (0, 0);
         for attempt in &attempts {
             let there = before.get(&attempt.key.to_string()).copied();
@@ -147,14 +149,15 @@ impl Load {
                 Outcome::Refused => assert_eq!(there, None, "refused: {attempt:?}"),
                 Outcome::Unknown => {
                     unknown += 1;
-                    let again = send_as(&self.ada, self.room, attempt.key).await;
+                    let sender = self.actors.iter().find(|actor| actor.id() == attempt.by).expect("a sender");
+                    let again = send_as(sender, self.room, attempt.key).await;
                     let Outcome::Ok(number) = again.outcome else { panic!("asked again: {again:?}") };
                     assert!(there.is_none_or(|there| there == number), "asked again: {attempt:?}, {number}");
                 }
             }
         }
-        self.ada.message(self.room, &json!({"content": END})).await.expect(201);
-        let messages = messages(&self.ada, self.room).await;
+        ada.message(self.room, &json!({"content": END})).await.expect(201);
+        let messages = messages(ada, self.room).await;
         for stream in self.streams {
             let seen = stream.await.expect("a stream that goes on");
             let first = messages.len() - seen.len();

@@ -76,7 +76,8 @@ async fn reads_are_refused(cast: &Cast, room: Uuid, within: Duration) {
     ada.get("/v1/config").await.expect(200);
 }
 
-/// To see it red: have `Conn::is_at_rest` say yes always (back), or see [`Load::check`].
+/// To see it red: have `Task::connect` in `src/commands/task.rs` use its connection whatever became of it, or see
+/// [`Load::check`].
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_a_pause() {
     let Some(stage) = Stage::set().await else { return };
@@ -96,7 +97,7 @@ async fn a_restart_is_a_pause() {
     nobody_is_idle_in_transaction(&stage.server).await;
 }
 
-/// To see it red: have the writer wait for a connection before it answers (`Task::wait_for_database`).
+/// To see it red: have `Task::connect` in `src/commands/task.rs` try until the database is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn away_is_said_within_a_second() {
     let Some(stage) = Stage::set().await else { return };
