@@ -46,34 +46,43 @@ fn outage(short: u64) -> Duration {
     Duration::from_secs(if long { 30 } else { short })
 }
 
-/// Every kind of read, at once; each must be answered 503 with `Retry-After` in time.
-async fn reads_are_refused(cast: &Cast, room: Uuid, within: Duration) {
-    let ada = &cast.ada;
-    let history = format!("/v1/rooms/{room}/contracts/{}/history", cast.spring);
-    let (user, company) = (format!("/v1/users/{}", ada.id()), format!("/v1/companies/{}", cast.north));
-    let (page, file) = (format!("/v1/rooms/{room}"), format!("/v1/attachments/{}", cast.spring));
-    let campaign = format!("/v1/campaigns/{}", cast.spring);
-    let service = &cast.service;
-    let asked: [(&Actor, &str); 8] = [
-        (ada, "/v1/rooms"),
-        (ada, &page),
-        (ada, &history),
-        (ada, &file),
-        (service, &page),
-        (service, &user),
-        (service, &company),
-        (service, &campaign),
+/// Every kind of read.
+fn reads(cast: &Cast, room: Uuid) -> Vec<(Actor, String)> {
+    let (ada, service) = (&cast.ada, &cast.service);
+    let asked: [(&Actor, String); 8] = [
+        (ada, "/v1/rooms".to_owned()),
+        (ada, format!("/v1/rooms/{room}")),
+        (ada, format!("/v1/rooms/{room}/contracts/{}/history", cast.spring)),
+        (ada, format!("/v1/attachments/{}", cast.spring)),
+        (service, format!("/v1/rooms/{room}")),
+        (service, format!("/v1/users/{}", ada.id())),
+        (service, format!("/v1/companies/{}", cast.north)),
+        (service, format!("/v1/campaigns/{}", cast.spring)),
     ];
-    let answers = asked.map(|(who, path)| async move {
+    asked.map(|(who, path)| (who.clone(), path)).into()
+}
+
+/// Reads of every kind, at once; each must be answered 503 with `Retry-After` in time.
+async fn reads_are_refused(cast: &Cast, room: Uuid, within: Duration) {
+    let answers = reads(cast, room).into_iter().map(|(who, path)| async move {
         let began = Instant::now();
-        let answer = who.get(path).await;
+        let answer = tokio::time::timeout(HANGS + HANGS, who.get(&path)).await.expect("an answer");
         assert_eq!(answer.header("retry-after"), "1", "{path}");
         answer.refused(503, "unavailable");
         let took = began.elapsed();
         assert!(took < within + MARGIN, "{path} took {took:?}");
     });
     futures_util::future::join_all(answers).await;
-    ada.get("/v1/config").await.expect(200);
+    cast.ada.get("/v1/config").await.expect(200);
+}
+
+/// Reads until every session that a node may have for it is open.
+async fn open_all_sessions(stage: &Stage) {
+    let sessions = "SELECT pid::text AS value FROM pg_stat_activity WHERE application_name = 'haggle'";
+    while stage.server.ask(sessions).await.len() < 4 {
+        let asked = reads(&stage.cast, stage.room);
+        futures_util::future::join_all(asked.iter().map(|(who, path)| who.get(path))).await;
+    }
 }
 
 /// To see it red: have `Task::connect` in `src/commands/task.rs` use its connection whatever became of it, or see
@@ -128,7 +137,7 @@ async fn away_is_said_within_a_second() {
 async fn a_hanging_server_is_given_up_within_five_seconds() {
     let Some(stage) = Stage::set().await else { return };
     let load = stage.load().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    open_all_sessions(&stage).await;
     tokio::task::block_in_place(|| stage.server.freeze());
     let frozen = Instant::now();
     // A stream that is opened now is opened, and begins when the database is back.
@@ -151,6 +160,24 @@ async fn a_hanging_server_is_given_up_within_five_seconds() {
     let slowest = attempts.iter().map(|attempt| attempt.took).max();
     assert!(slowest < Some(HANGS + MARGIN), "{slowest:?}");
     nobody_is_idle_in_transaction(&stage.server).await;
+}
+
+/// Sessions are used again, and those of queries that were given up are not.
+///
+/// To see it red: have `Session::is_at_rest` say no always.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_used_again() {
+    let Some(stage) = Stage::set().await else { return };
+    let sessions = "SELECT pid::text AS value FROM pg_stat_activity WHERE application_name LIKE 'haggle%' ORDER BY pid";
+    let read = async || stage.cast.ada.room(stage.room).await;
+    read().await;
+    let before = stage.server.ask(sessions).await;
+    for _ in 0..5 {
+        read().await;
+        stage.cast.ada.rooms().await;
+        stage.cast.ada.say(stage.room, "hello").await;
+    }
+    assert_eq!(stage.server.ask(sessions).await, before);
 }
 
 /// A COMMIT that is not answered: what became of it is found out when that can be done in time, else said not to be
