@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("attachments", &["auth", "clock", "domain", "error"]),
     ("commands", &["clock", "domain", "error", "store"]),
     ("queries", &["domain", "error", "store", "wire"]),
-    ("events", &["attachments", "clock", "domain", "error", "store", "wire"]),
+    ("events", &["attachments", "clock", "config", "domain", "error", "store", "wire"]),
     (
         "app",
         &[

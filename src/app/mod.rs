@@ -17,6 +17,7 @@ use crate::commands::{Maintenance, Writer, WriterSettings};
 use crate::config::{Config, FilePlace};
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
+use crate::events::bus::{Bus, NodeId, Outgoing};
 use crate::events::{Feed, Hub, HubSettings};
 use crate::queries::{Reader, View, readable_room};
 use crate::store::{Store, directory, log, meta};
@@ -49,6 +50,8 @@ pub struct App {
     pub writer: Writer,
     /// The notifications.
     pub hub: Arc<Hub>,
+    /// The way to other nodes.
+    bus: Option<Bus>,
     /// Files and their bytes.
     pub files: Arc<Files>,
     /// Links to files.
@@ -89,8 +92,19 @@ impl App {
         let links = Links::new(keys.links, config.public_url.clone(), clock.clone());
         let settings =
             HubSettings { max_streams_per_user: config.max_streams_per_user, stream_life: config.stream_life };
-        let hub = Arc::new(Hub::new(remembered.epoch, remembered.head, clock.clone(), links.clone(), settings));
-        let feed = Feed::start(hub.clone(), store.clone(), background.clone());
+        let (outgoing, waiting) = config.bus.as_ref().map(|_| Outgoing::channel()).unzip();
+        let outgoing = outgoing.unwrap_or_default();
+        let (epoch, head) = (remembered.epoch, remembered.head);
+        let hub = Arc::new(Hub::new(epoch, head, clock.clone(), links.clone(), outgoing.clone(), settings));
+        let feed = Feed::start(hub.clone(), store.clone(), outgoing, background.clone());
+        let bus = match config.bus.as_ref().zip(waiting) {
+            Some((bus, waiting)) => {
+                let node = NodeId(clock.random_id());
+                let started = Bus::start(bus, node, waiting, hub.clone(), feed.clone(), background.clone()).await;
+                Some(started.map_err(|error| StartError(error.0))?)
+            }
+            None => None,
+        };
         let writer = Writer::start(
             store.clone(),
             WriterSettings {
@@ -120,6 +134,7 @@ impl App {
             store,
             writer,
             hub,
+            bus,
             links,
             verifier,
             fatal,
@@ -192,6 +207,9 @@ impl App {
     /// Ends everything that [`App::start`] started, after the work that waits.
     pub async fn stop(&self) {
         self.writer.stop().await;
+        if let Some(bus) = &self.bus {
+            bus.leave().await;
+        }
         self.background.cancel();
     }
 }

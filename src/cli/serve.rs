@@ -30,8 +30,10 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
 }
 
 fn warn_about(config: &Config) {
-    if matches!(config.database, haggle::config::DatabaseUrl::Postgres(_)) {
-        tracing::warn!("without a bus, presence and typing are per node, and events of other nodes come within 5 s");
+    if config.bus.is_none() && matches!(config.database, haggle::config::DatabaseUrl::Postgres(_)) {
+        tracing::warn!(
+            "without HAGGLE_BUS_URL presence and typing are per node, and other nodes' events come within 5 s"
+        );
     }
 }
 

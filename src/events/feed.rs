@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::bus::Outgoing;
 use super::hub::{Hub, TICK};
 use crate::domain::Entry;
 use crate::error::{Error, Result};
@@ -27,23 +28,37 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Feed {
     commits: mpsc::Sender<Vec<Entry>>,
+    bell: Arc<Notify>,
+    outgoing: Outgoing,
 }
 
 impl Feed {
-    /// Starts the task that feeds `hub` until `stop`.
+    /// Starts the task that feeds `hub` until `stop`; commits of this node are also told by `outgoing`.
     #[must_use]
-    pub fn start(hub: Arc<Hub>, store: Arc<Store>, stop: CancellationToken) -> Self {
+    pub fn start(hub: Arc<Hub>, store: Arc<Store>, outgoing: Outgoing, stop: CancellationToken) -> Self {
         let (commits, waiting) = mpsc::channel(WAITING_COMMITS);
+        let feed = Self { commits, bell: Arc::default(), outgoing };
         tokio::spawn(stop.clone().run_until_cancelled_owned(tick(hub.clone())));
-        tokio::spawn(stop.run_until_cancelled_owned(run(hub, store, waiting)));
-        Self { commits }
+        tokio::spawn(stop.run_until_cancelled_owned(run(hub, store, waiting, feed.bell.clone())));
+        feed
     }
 
-    /// Hands over the entries of one commit; none mean "look into the log".
+    /// Hands over the entries of one commit; none mean that something may have been committed.
     pub fn offer(&self, entries: Vec<Entry>) {
+        match entries.last() {
+            Some(last) => self.outgoing.committed(last.position),
+            // What others find there, if anything, they find at the next commit or sweep.
+            None => return self.look(),
+        }
         if self.commits.try_send(entries).is_err() {
             metrics::counter!("haggle_feed_overflows_total").increment(1);
+            self.look();
         }
+    }
+
+    /// Has the log looked into: there may be something new.
+    pub fn look(&self) {
+        self.bell.notify_one();
     }
 }
 
@@ -57,14 +72,15 @@ async fn tick(hub: Arc<Hub>) {
     }
 }
 
-async fn run(hub: Arc<Hub>, store: Arc<Store>, mut waiting: mpsc::Receiver<Vec<Entry>>) {
+async fn run(hub: Arc<Hub>, store: Arc<Store>, mut waiting: mpsc::Receiver<Vec<Entry>>, bell: Arc<Notify>) {
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
         let followed_on = tokio::select! {
             commit = waiting.recv() => match commit {
-                Some(entries) => !entries.is_empty() && hub.deliver(entries),
+                Some(entries) => hub.deliver(entries),
                 None => return,
             },
+            () = bell.notified() => false,
             _ = sweep.tick() => false,
         };
         if !followed_on && let Err(error) = read_log(&hub, &store).await {

@@ -60,6 +60,7 @@ fn count(value: usize) -> f64 {
 /// Metrics, for whoever reaches the listener that is for them.
 pub async fn metrics_text(State(app): State<Arc<App>>) -> Response {
     metrics::gauge!("haggle_streams_open").set(count(app.hub.streams()));
+    metrics::gauge!("haggle_nodes").set(count(1 + app.hub.peers()));
     metrics::gauge!("haggle_commands_waiting").set(count(app.writer.waiting()));
     let text = recorder().render();
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"))], text).into_response()

@@ -43,7 +43,7 @@ async fn converge(server: &Server, cast: &Cast, mut dice: Dice) {
             _ => command(&mut dice, cast, &actors[who]).await,
         }
     }
-    while server.app.hub.streams() != readers.len() {
+    while server.streams().app.hub.streams() != readers.len() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     settle(server, &actors[0]).await;

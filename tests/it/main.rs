@@ -8,6 +8,7 @@ mod harness;
 
 mod access;
 mod attachments;
+mod bus;
 mod cli;
 mod commands;
 mod contracts;
@@ -24,6 +25,7 @@ mod presence;
 mod queries;
 mod readme;
 mod resume;
+mod scripts;
 mod smoke;
 mod stopping;
 mod stream;

@@ -101,7 +101,7 @@ async fn a_stream_opened_during_the_stop_hears_of_it_too(database: Database) {
         })
     });
     let opening: Vec<_> = opening.collect();
-    while server.app.hub.streams() == 0 {
+    while server.streams().app.hub.streams() == 0 {
         tokio::task::yield_now().await;
     }
     let asked = Instant::now();

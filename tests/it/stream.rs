@@ -384,7 +384,7 @@ async fn a_head_request_opens_no_stream(database: Database) {
     let room = cast.ada.open_room(cast.north, "Hi!").await;
     let head = cast.nora.run(cast.nora.request(Method::HEAD, "/v1/events")).await;
     assert_eq!((head.status, head.header("content-type")), (200, "text/event-stream"));
-    assert_eq!(server.app.hub.streams(), 0);
+    assert_eq!(server.streams().app.hub.streams(), 0);
     let people = cast.ada.room(room).await["users"].clone();
     let people = people.as_array().expect("people");
     assert!(people.iter().all(|user| user["status"] == "offline"), "{people:?}");
@@ -581,7 +581,7 @@ async fn a_cookie_needs_an_allowed_origin(database: Database) {
         assert_eq!(refused.header("access-control-allow-origin"), "", "{origin}");
         refused.refused(403, "origin_not_allowed");
     }
-    for origin in ["https://app.example", "https://chat.example", server.url.as_str()] {
+    for origin in ["https://app.example", "https://chat.example", server.streams().url.as_str()] {
         let head = from(origin).send().await.expect("an answer");
         assert_eq!(head.status(), 200, "{origin}");
         assert_eq!(head.headers()["access-control-allow-origin"], origin);

@@ -16,7 +16,8 @@ impl Turn<'_> {
         };
         let (works_for, streams) = (person.company, person.streams.clone());
         let void: Vec<ConnectionId> = streams.into_iter().filter(|id| self.voids(*id, position)).collect();
-        if active && works_for == company && void.is_empty() {
+        let left = self.leave_elsewhere(user, position);
+        if active && works_for == company && void.is_empty() && !left {
             return;
         }
         self.end_all_typing(user);
@@ -24,6 +25,15 @@ impl Turn<'_> {
             self.end(id, GoodbyeReason::AccessChanged);
         }
         self.leave_at_once(user);
+    }
+
+    /// Forgets what other nodes told of somebody's streams there before they knew of the change. Says whether there
+    /// was something.
+    fn leave_elsewhere(&mut self, user: UserId, position: i64) -> bool {
+        let Some(person) = self.state.people.get_mut(&user) else { return false };
+        let before = person.elsewhere.len();
+        person.elsewhere.retain(|other| other.known >= position);
+        person.elsewhere.len() < before
     }
 
     /// Whether a change at `position` is news to a stream. One whose listener is being looked up is judged when that
@@ -42,7 +52,8 @@ impl Turn<'_> {
     /// To those they shared rooms with until now, somebody without access is offline, without any grace.
     fn leave_at_once(&mut self, user: UserId) {
         let Some(person) = self.state.people.get_mut(&user) else { return };
-        if !person.streams.is_empty() {
+        if !person.streams.is_empty() || !person.elsewhere.is_empty() {
+            self.refresh(user);
             return;
         }
         person.state = Some(ActivityState::Offline);

@@ -5,6 +5,7 @@
 //! under one lock; frames are queued in the turn and written when it is over, all of a stream's in one write.
 
 mod access;
+mod peers;
 mod presence;
 mod ring;
 mod state;
@@ -18,8 +19,10 @@ pub use ring::{Delivery, Listener};
 pub use streams::{CatchUp, Registration, TICK};
 pub use typing::TYPING_LEASE;
 
+use self::peers::Share;
 use self::ring::Ring;
 use self::state::State;
+use super::bus::{Message, Outgoing};
 use super::frame::{encode_entry, frame};
 use super::outbox::{Frame, Outbox, Pushed};
 use crate::attachments::{Links, Reader};
@@ -49,14 +52,23 @@ pub struct Hub {
     pub epoch: Epoch,
     clock: Clock,
     links: Links,
+    outgoing: Outgoing,
     settings: HubSettings,
 }
 
 impl Hub {
-    /// A hub that has taken in everything up to `position`.
+    /// A hub that has taken in everything up to `position`, and tells other nodes by `outgoing`.
     #[must_use]
-    pub fn new(epoch: Epoch, position: i64, clock: Clock, links: Links, settings: HubSettings) -> Self {
-        Self { state: Mutex::new(State::new(position)), epoch, clock, links, settings }
+    pub fn new(
+        epoch: Epoch,
+        position: i64,
+        clock: Clock,
+        links: Links,
+        outgoing: Outgoing,
+        settings: HubSettings,
+    ) -> Self {
+        let share = outgoing.is_heard().then(Share::default);
+        Self { state: Mutex::new(State::new(position, share)), epoch, clock, links, outgoing, settings }
     }
 
     /// The last position that was taken in.
@@ -90,19 +102,18 @@ impl Hub {
         followed_on
     }
 
-    /// Whether the page behind a stream is in view; a hint, so a wrong owner is ignored.
+    /// Whether the page behind a stream is in view; a hint, so a wrong owner is ignored. The stream may be on any node.
     pub fn set_viewing(&self, connection: ConnectionId, user: UserId, viewing: bool) {
-        self.turn(|turn| {
-            if let Some(stream) = turn.state.streams.get_mut(&connection).filter(|stream| stream.user == Some(user)) {
-                stream.viewing = viewing;
-                turn.refresh(user);
-            }
-        });
+        if !self.turn(|turn| turn.set_viewing(connection, user, viewing)) {
+            self.outgoing.say(Message::Viewing { connection, user, viewing });
+        }
     }
 
     /// Somebody types, or stops typing, in a room of theirs.
     pub fn set_typing(&self, room: RoomId, members: (UserId, CompanyId), user: UserId, typing: bool) {
         self.turn(|turn| turn.set_typing(room, members, user, typing));
+        let (creator, company) = members;
+        self.outgoing.say(Message::Typing { room, creator, company, user, typing });
     }
 
     /// Does what has become due: heartbeats, ends of streams, people who are gone, leases that have run out.
@@ -138,14 +149,17 @@ impl Hub {
 
     /// One turn: work under the lock, then write what it queued.
     fn turn<T>(&self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
-        let (value, dirty) = {
+        let (value, dirty, to_tell) = {
             let mut state = self.lock();
             let mut turn = Turn { state: &mut state, hub: self, now: self.clock.now() };
             let value = work(&mut turn);
-            (value, std::mem::take(&mut state.dirty))
+            (value, std::mem::take(&mut state.dirty), state.share.as_ref().is_some_and(Share::is_waiting))
         };
         for outbox in dirty {
             outbox.flush();
+        }
+        if to_tell {
+            self.outgoing.people_changed();
         }
         value
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Turn;
 use super::typing::{Lease, TYPING_LEASE};
 use crate::domain::{CompanyId, ConnectionId, RoomId, UserId};
+use crate::events::bus::Message;
 use crate::events::frame::frame;
 use crate::wire::{ActivityState, StreamEvent};
 
@@ -15,6 +16,29 @@ const GRACE: Duration = Duration::from_secs(15);
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 impl Turn<'_> {
+    /// Whether the page behind a stream is in view. Says whether the stream is here.
+    pub(super) fn set_viewing(&mut self, connection: ConnectionId, user: UserId, viewing: bool) -> bool {
+        let Some(stream) = self.state.streams.get_mut(&connection) else { return false };
+        if stream.user == Some(user) {
+            stream.viewing = viewing;
+            self.streams_changed(user);
+        }
+        true
+    }
+
+    /// Somebody's streams on this node have changed: others are told, and so are the other nodes.
+    pub(super) fn streams_changed(&mut self, user: UserId) {
+        self.touch(user);
+        self.refresh(user);
+    }
+
+    /// Has the other nodes told about somebody.
+    fn touch(&mut self, user: UserId) {
+        if let Some(share) = &mut self.state.share {
+            share.touch(user);
+        }
+    }
+
     /// Looks at somebody's streams anew and tells others if that changes anything.
     pub(super) fn refresh(&mut self, user: UserId) {
         let Some(person) = self.state.people.get(&user) else { return };
@@ -95,6 +119,8 @@ impl Turn<'_> {
         if let Some(person) = self.state.people.get_mut(&creator) {
             person.creator_of.insert(company);
             self.state.creators.entry(company).or_default().insert(creator);
+            // A node that hears of them only now has taken in this entry before, for nobody.
+            self.touch(creator);
         }
     }
 
@@ -128,10 +154,20 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn end_all_typing(&mut self, user: UserId) {
-        for (room, lease) in self.state.typing.end_all(user) {
-            self.tell_typing(room, lease, user, false);
+    /// As [`Turn::end_all_typing`], on the other nodes too.
+    pub(super) fn stop_typing_everywhere(&mut self, user: UserId) {
+        for (room, lease) in self.end_all_typing(user) {
+            let Lease { creator, company, .. } = lease;
+            self.hub.outgoing.say(Message::Typing { room, creator, company, user, typing: false });
         }
+    }
+
+    pub(super) fn end_all_typing(&mut self, user: UserId) -> Vec<(RoomId, Lease)> {
+        let ended = self.state.typing.end_all(user);
+        for (room, lease) in &ended {
+            self.tell_typing(*room, *lease, user, false);
+        }
+        ended
     }
 
     pub(super) fn expire_typing(&mut self) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::peers::{Elsewhere, Peers, Share};
 use super::ring::Ring;
 use super::typing::Typing;
 use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
@@ -38,8 +39,10 @@ pub struct Person {
     pub company: Option<CompanyId>,
     /// The companies they have rooms with, as a creator.
     pub creator_of: HashSet<CompanyId>,
-    /// Their streams.
+    /// Their streams on this node.
     pub streams: Vec<ConnectionId>,
+    /// What other nodes tell of their streams there.
+    pub elsewhere: Vec<Elsewhere>,
     /// What they are now.
     pub state: Option<ActivityState>,
     /// What others were last told.
@@ -68,6 +71,10 @@ pub struct State {
     pub services: HashSet<ConnectionId>,
     /// Who is typing.
     pub typing: Typing,
+    /// What was told to the other nodes, if there may be any.
+    pub share: Option<Share>,
+    /// The other nodes.
+    pub peers: Peers,
     /// What is due when.
     pub due: BTreeSet<(Timestamp, ConnectionId)>,
     /// People whose state others have not been told, or who may soon be gone.
@@ -79,8 +86,8 @@ pub struct State {
 }
 
 impl State {
-    /// A hub that has taken in everything up to `position`.
-    pub fn new(position: i64) -> Self {
+    /// A hub that has taken in everything up to `position`, with or without other nodes beside it.
+    pub fn new(position: i64, share: Option<Share>) -> Self {
         Self {
             position,
             ring: Ring::default(),
@@ -90,6 +97,8 @@ impl State {
             creators: HashMap::new(),
             services: HashSet::new(),
             typing: Typing::default(),
+            share,
+            peers: Peers::new(),
             due: BTreeSet::new(),
             unsettled: HashSet::new(),
             dirty: Vec::new(),
@@ -153,8 +162,17 @@ impl State {
         }
     }
 
-    /// What somebody's open streams make of them.
+    /// What somebody's open streams make of them, on all nodes.
     pub fn observed(&self, person: &Person) -> ActivityState {
+        let elsewhere = person.elsewhere.iter().map(|other| other.state);
+        let states = || elsewhere.clone().chain([self.observed_here(person)]);
+        let best =
+            [ActivityState::Online, ActivityState::Away].into_iter().find(|state| states().any(|is| is == *state));
+        best.unwrap_or(ActivityState::Offline)
+    }
+
+    /// What somebody's open streams on this node make of them.
+    pub fn observed_here(&self, person: &Person) -> ActivityState {
         let mut streams = person.streams.iter().filter_map(|id| self.streams.get(id)).peekable();
         if streams.peek().is_none() {
             ActivityState::Offline
@@ -163,6 +181,11 @@ impl State {
         } else {
             ActivityState::Away
         }
+    }
+
+    /// The log position at which the directory was last asked about somebody, for a stream on this node.
+    pub fn known(&self, person: &Person) -> Option<i64> {
+        person.streams.iter().filter_map(|id| self.streams.get(id)?.access_known).max()
     }
 }
 

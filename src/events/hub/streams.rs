@@ -99,7 +99,7 @@ impl Hub {
             }
             stream.access_known = Some(known);
             turn.state.place(user, company, creator_of);
-            turn.refresh(user);
+            turn.streams_changed(user);
             true
         })
     }
@@ -157,10 +157,10 @@ impl Turn<'_> {
         let Some(user) = stream.user else { return };
         let Some(person) = self.state.people.get_mut(&user) else { return };
         person.streams.retain(|other| *other != id);
-        if person.streams.is_empty() {
-            self.end_all_typing(user);
+        if person.streams.is_empty() && person.elsewhere.is_empty() {
+            self.stop_typing_everywhere(user);
         }
-        self.refresh(user);
+        self.streams_changed(user);
     }
 
     /// Sets when something is due on a stream: its next heartbeat, or its end if that comes first.

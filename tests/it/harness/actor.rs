@@ -12,12 +12,18 @@ pub struct Actor {
     user: Option<Uuid>,
     pub token: Option<String>,
     pub url: String,
+    streams: String,
     pub http: reqwest::Client,
 }
 
 impl Actor {
     pub fn new(url: &str, http: &reqwest::Client, user: Option<Uuid>, token: Option<String>) -> Self {
-        Self { user, token, url: url.to_owned(), http: http.clone() }
+        Self { user, token, url: url.to_owned(), streams: url.to_owned(), http: http.clone() }
+    }
+
+    /// The same person, with event streams from elsewhere.
+    pub fn with_streams_at(self, url: &str) -> Self {
+        Self { streams: url.to_owned(), ..self }
     }
 
     /// The user's id.
@@ -27,17 +33,19 @@ impl Actor {
 
     /// The same person at another server (or the same one after a restart).
     pub fn at(&self, server: &Server) -> Self {
-        self.at_url(&server.url)
+        self.at_url(&server.url).with_streams_at(&server.streams().url)
     }
 
     /// The same person at whatever answers there.
     pub fn at_url(&self, url: &str) -> Self {
-        Self { url: url.to_owned(), ..self.clone() }
+        Self { url: url.to_owned(), streams: url.to_owned(), ..self.clone() }
     }
 
     /// A request with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.url));
+        let stream = method == Method::GET && path.starts_with("/v1/events");
+        let node = if stream { &self.streams } else { &self.url };
+        let request = self.http.request(method, format!("{node}{path}"));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

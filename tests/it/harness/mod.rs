@@ -3,6 +3,7 @@
 mod actor;
 mod answer;
 mod cast;
+pub mod nats;
 mod node;
 mod postgres;
 mod server;
@@ -16,9 +17,9 @@ pub use postgres::{Postgres, Stop, free_port, put_private};
 pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
 
-/// Runs `async fn(Database)` as a test on SQLite and as one on PostgreSQL.
+/// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.
 ///
-/// Without PostgreSQL the second says so and passes, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
+/// Without PostgreSQL or NATS the others say so and pass, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
 #[macro_export]
 macro_rules! on_every_database {
     ($($name:ident),+ $(,)?) => {$(
@@ -31,6 +32,13 @@ macro_rules! on_every_database {
             #[tokio::test(flavor = "multi_thread")]
             async fn on_postgres() {
                 if let Some(database) = $crate::harness::Database::postgres().await {
+                    super::$name(database).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_two_nodes() {
+                if let Some(database) = $crate::harness::Database::two_nodes().await {
                     super::$name(database).await;
                 }
             }

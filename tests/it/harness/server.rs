@@ -12,18 +12,24 @@ use haggle::domain::UserId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use uuid::Uuid;
 
-use super::{Actor, Cast, postgres};
+use super::{Actor, Cast, nats, postgres};
 
 /// The shared secret of every test server.
 pub const SECRET: &[u8] = b"a secret of the tests, long enough";
 
-/// Which database a test runs on.
+/// What a test runs on.
 #[derive(Clone, Debug)]
 pub enum Database {
     Sqlite,
     Postgres(String),
+    /// Two nodes: commands and queries go to the one, event streams come from the other.
+    TwoNodes {
+        postgres: String,
+        nats: Url,
+    },
 }
 
 impl Database {
@@ -32,11 +38,18 @@ impl Database {
         postgres::fresh_database().await.map(Self::Postgres)
     }
 
+    /// A fresh PostgreSQL database and a bus; says so when one of them is not here.
+    pub async fn two_nodes() -> Option<Self> {
+        let Self::Postgres(postgres) = Self::postgres().await? else { return None };
+        let nats = nats::shared().await?;
+        Some(Self::TwoNodes { postgres, nats })
+    }
+
     /// One more node of the deployment, where the database takes more than one.
     pub async fn other_node(&self) -> Option<Server> {
         match self {
             Self::Sqlite => None,
-            Self::Postgres(_) => Some(Server::start(self).await),
+            Self::Postgres(_) | Self::TwoNodes { .. } => Some(Server::start(self).await),
         }
     }
 }
@@ -47,6 +60,8 @@ pub struct Server {
     pub url: String,
     pub clock: Clock,
     pub http: reqwest::Client,
+    /// The node that event streams come from, if it is another.
+    streams: Option<Box<Server>>,
     config: Config,
     shutdown: CancellationToken,
     task: Option<JoinHandle<()>>,
@@ -64,34 +79,69 @@ impl Server {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let mut config = config(database, folder.path().to_owned());
         change(&mut config);
-        Self::launch(config, Clock::shifted(), folder).await
+        let mut server = Box::pin(Self::launch(config, Clock::shifted(), folder)).await;
+        if matches!(database, Database::TwoNodes { .. }) {
+            server.launch_streams().await;
+        }
+        server
+    }
+
+    /// Starts a second node on the same settings, which event streams come from.
+    async fn launch_streams(&mut self) {
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let config = Config { data_dir: folder.path().to_owned(), ..self.config.clone() };
+        self.streams = Some(Box::new(Self::launch(config, self.clock.clone(), folder).await));
+        let met = async {
+            while self.app.hub.peers() == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), met).await.expect("the nodes hear of each other");
+    }
+
+    /// Whether what a stream has told is true of queries at once.
+    pub fn is_one_node(&self) -> bool {
+        self.streams.is_none()
+    }
+
+    /// The node that event streams come from.
+    pub fn streams(&self) -> &Self {
+        self.streams.as_deref().unwrap_or(self)
     }
 
     async fn launch(config: Config, clock: Clock, folder: Arc<tempfile::TempDir>) -> Self {
-        let app = App::start(config.clone(), clock.clone()).await.expect("the server starts");
+        let app = Box::pin(App::start(config.clone(), clock.clone())).await.expect("the server starts");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shutdown = CancellationToken::new();
         let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { app, url, clock, http, config, shutdown, task, folder }
+        Self { app, url, clock, http, streams: None, config, shutdown, task, folder }
     }
 
     /// Stops gracefully and starts again on the same data, on another port.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
         let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self.folder.clone());
+        let two_nodes = self.streams.is_some();
         drop(self);
         // What ends with a process takes a moment longer inside one: the lock on the data goes with the last task.
         if let Ok(lock) = std::fs::File::open(config.data_dir.join("haggle.sqlite3.lock")) {
             tokio::task::spawn_blocking(move || lock.lock()).await.expect("no panic").expect("the data is free");
         }
-        Self::launch(config, clock, folder).await
+        let mut server = Self::launch(config, clock, folder).await;
+        if two_nodes {
+            server.launch_streams().await;
+        }
+        server
     }
 
     /// Asks the server to stop and waits until it has.
     pub async fn stop(&mut self) {
         self.shutdown.cancel();
+        if let Some(streams) = &mut self.streams {
+            Box::pin(streams.stop()).await;
+        }
         if let Some(task) = self.task.take() {
             task.await.expect("the server stops without a panic");
         }
@@ -105,23 +155,27 @@ impl Server {
     /// Somebody whose token is good for so long.
     pub fn actor_for(&self, user: Uuid, lifetime: Duration) -> Actor {
         let token = mint(SECRET, UserId(user), lifetime, self.clock.now(), None, None);
-        Actor::new(&self.url, &self.http, Some(user), Some(token))
+        self.somebody(Some(user), Some(token))
+    }
+
+    fn somebody(&self, user: Option<Uuid>, token: Option<String>) -> Actor {
+        Actor::new(&self.url, &self.http, user, token).with_streams_at(&self.streams().url)
     }
 
     /// The host application.
     pub fn service(&self) -> Actor {
         let token = mint_service(SECRET, Duration::from_hours(1), self.clock.now(), None, None);
-        Actor::new(&self.url, &self.http, None, Some(token))
+        self.somebody(None, Some(token))
     }
 
     /// Somebody without a token.
     pub fn nobody(&self) -> Actor {
-        Actor::new(&self.url, &self.http, None, None)
+        self.somebody(None, None)
     }
 
     /// Somebody with any token.
     pub fn with_token(&self, token: &str) -> Actor {
-        Actor::new(&self.url, &self.http, None, Some(token.to_owned()))
+        self.somebody(None, Some(token.to_owned()))
     }
 
     /// Two companies with employees and campaigns, and two creators.
@@ -142,9 +196,12 @@ fn config(database: &Database, data_dir: PathBuf) -> Config {
         metrics_listen: None,
         database: match database {
             Database::Sqlite => DatabaseUrl::Sqlite(data_dir.join("haggle.sqlite3")),
-            Database::Postgres(url) => DatabaseUrl::Postgres(url.clone()),
+            Database::Postgres(url) | Database::TwoNodes { postgres: url, .. } => DatabaseUrl::Postgres(url.clone()),
         },
-        bus: None,
+        bus: match database {
+            Database::TwoNodes { nats, .. } => Some(nats::bus(nats)),
+            _ => None,
+        },
         files: FilePlace::Folder(data_dir.join("attachments")),
         redirect_to_files: true,
         tokens: TokenConfig { keys: TokenKeys::Secret(SECRET.to_vec()), audience: None, issuer: None },
