@@ -70,8 +70,10 @@ pub async fn send_as(actor: &Actor, room: Uuid, key: Uuid) -> Attempt {
 
 /// Sends the message of this key until it is taken.
 pub async fn send_until_taken(actor: &Actor, room: Uuid, key: Uuid) -> Attempt {
+    let began = Instant::now();
     loop {
         let attempt = send_as(actor, room, key).await;
+        assert!(began.elapsed() < SILENCE, "no message is taken any more: {attempt:?}");
         if matches!(attempt.outcome, Outcome::Ok(_)) {
             return attempt;
         }

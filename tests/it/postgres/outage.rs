@@ -85,8 +85,7 @@ async fn open_all_sessions(stage: &Stage) {
     }
 }
 
-/// To see it red: have `Task::connect` in `src/commands/task.rs` use its connection whatever became of it, or see
-/// [`Load::check`].
+/// To see it red: have `src/commands/task.rs` keep its connection whatever became of it, or see [`Load::check`].
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_a_pause() {
     let Some(stage) = Stage::set().await else { return };
@@ -164,7 +163,7 @@ async fn a_hanging_server_is_given_up_within_five_seconds() {
 
 /// Sessions are used again, and those of queries that were given up are not.
 ///
-/// To see it red: have `Session::is_at_rest` say no always.
+/// To see it red: have the drop of a `Session` take it out of the pool always.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_used_again() {
     let Some(stage) = Stage::set().await else { return };
@@ -215,7 +214,7 @@ async fn a_commit_without_an_answer_is_looked_up_or_said_to_be_unknown() {
     nobody_is_idle_in_transaction(&stage.server).await;
 }
 
-/// To see it red: see [`Load::check`].
+/// To see it red: answer a batch that failed as if it were committed; see [`Load::check`].
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_connections_lose_and_double_nothing() {
     let Some(stage) = Stage::set().await else { return };

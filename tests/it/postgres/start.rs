@@ -15,7 +15,7 @@ async fn four_nodes_start_at_once() {
     let Some(server) = Postgres::start(&[]).await else { return };
     let database = server.database().await;
     let start = || Node::start(&database);
-    let (a, b, c, d) = tokio::join!(start(), start(), start(), start());
+    let (a, b, c, mut d) = tokio::join!(start(), start(), start(), start());
     let cast = a.cast().await;
     let room = cast.ada.open_room(cast.north, "hello").await;
     let position = cast.ada.room(room).await["position"].clone();
@@ -28,6 +28,7 @@ async fn four_nodes_start_at_once() {
         let stream = nobody.run_stream(nobody.request(Method::GET, "/v1/events").header("Cookie", &cookie)).await;
         assert_eq!(stream.hello.data["user_id"], json!(cast.ada.id()), "one signing key");
     }
+    assert_eq!(d.terminate().code(), Some(0));
 }
 
 /// What a node says that does not start.
