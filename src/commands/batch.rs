@@ -85,7 +85,7 @@ impl Unsure {
 
     /// Answers, now that it is known (or not) which keys are in the database.
     pub fn answer(self, known: Option<&HashMap<MessageId, Answered>>) {
-        let unknown = || Error::OutcomeUnknown("the connection broke during COMMIT".to_owned());
+        let unknown = || Error::OutcomeUnknown("COMMIT was not answered".to_owned());
         let key = self.key();
         let Self { waiting, decided } = self;
         waiting.answer.send(|| match (&decided, key, known) {

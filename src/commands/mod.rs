@@ -10,6 +10,7 @@ mod ledger;
 mod load;
 mod maintenance;
 mod seen;
+mod task;
 mod writer;
 
 pub use maintenance::Maintenance;

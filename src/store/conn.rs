@@ -6,8 +6,9 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager as SyncTransactions;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, AsyncConnection, TransactionManager};
 
+use super::postgres::{Session, no_answer};
 use super::sqlite::{SqliteConn, is_disk_failure};
 use crate::error::Error;
 
@@ -16,7 +17,7 @@ pub enum Conn {
     /// The embedded one.
     Sqlite(Held<SqliteConn>),
     /// The server.
-    Postgres(Held<AsyncPgConnection>),
+    Postgres(Session),
 }
 
 /// A connection that goes back to its pool when it is dropped, or one that is nobody else's.
@@ -32,19 +33,16 @@ macro_rules! on {
                 let $c = &mut ***$c;
                 $query.await
             }
-            $crate::store::Conn::Postgres($c) => {
-                let $c = &mut ***$c;
-                $query.await
-            }
+            $crate::store::Conn::Postgres(session) => match session.parts() {
+                Some(($c, watch)) => watch.run($query).await,
+                None => Err($crate::store::no_answer()),
+            },
         }
     };
 }
 
 /// The one lock that all writers of a deployment take first; the number is arbitrary, the same on every node.
 const WRITE_LOCK: i64 = 0x4841_4747_4c45;
-
-/// How long a query may take: a database that hangs is answered 503.
-const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a transaction failed.
 #[derive(Debug)]
@@ -56,6 +54,22 @@ pub struct DbError {
 }
 
 impl Conn {
+    /// From now on everything must be answered within so long. SQLite answers in its own time: it waits for its disk
+    /// only, and for locks as long as it was told when it was opened.
+    pub fn limit(&mut self, within: Duration) {
+        if let Self::Postgres(session) = self {
+            session.limit(within);
+        }
+    }
+
+    /// Whether this can be used for the next thing.
+    pub fn is_at_rest(&mut self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(session) => session.is_at_rest(),
+        }
+    }
+
     /// Runs `work` in a transaction that no other writer, on any node, can interleave with.
     ///
     /// # Errors
@@ -84,16 +98,11 @@ impl Conn {
     /// # Errors
     /// What the database, or `work`, said.
     pub async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        let reading = async {
-            self.begin_read().await?;
-            let value = work(self).await;
-            // Nothing was written: how it ends does not matter to anyone but the connection.
-            on!(self, |c| rollback(c))?;
-            value
-        };
-        // A connection that is let go in the middle of this is not used again.
-        let late = |_| Err(Error::Unavailable("the database does not answer".to_owned()));
-        tokio::time::timeout(READ_WITHIN, reading).await.unwrap_or_else(late)
+        self.begin_read().await?;
+        let value = work(self).await;
+        // Nothing was written: how it ends does not matter to anyone but the connection.
+        on!(self, |c| rollback(c))?;
+        value
     }
 
     async fn begin_write(&mut self) -> QueryResult<()> {
@@ -108,7 +117,10 @@ impl Conn {
     async fn begin(&mut self, sqlite: &'static str, postgres: &str) -> QueryResult<()> {
         match self {
             Self::Sqlite(c) => c.spawn_blocking(|c| SyncTransactions::begin_transaction_sql(c, sqlite)).await,
-            Self::Postgres(c) => AnsiTransactionManager::begin_transaction_sql(&mut ***c, postgres).await,
+            Self::Postgres(session) => match session.parts() {
+                Some((c, watch)) => watch.begin(AnsiTransactionManager::begin_transaction_sql(c, postgres)).await,
+                None => Err(no_answer()),
+            },
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod files;
 pub mod log;
 pub mod meta;
 mod open;
+mod postgres;
 pub mod rows;
 pub mod schema;
 mod sqlite;
@@ -18,3 +19,4 @@ pub mod types;
 
 pub use conn::{Conn, DbError, Held};
 pub use open::{OpenError, Store};
+pub use postgres::{Session, no_answer};

@@ -1,39 +1,27 @@
-//! Opening the database: migrations, the checks that refuse unsafe settings, and where connections come from.
+//! Opening the database, and where connections come from.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, SqliteConnection, sql_query};
+use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Conn;
+use super::postgres::{CONNECT_WITHIN, Postgres, READ_WITHIN, Session};
 use super::sqlite::{self, SqliteConn};
 use crate::config::{Config, DatabaseUrl};
 use crate::error::Error;
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-
-/// How long a query waits for a free connection before it is answered 503.
-const POOL_WAIT: Duration = Duration::from_secs(1);
 /// The oldest SQLite that is trusted: the first without a known WAL fault.
 const SQLITE_AT_LEAST: (u32, u32, u32) = (3, 51, 3);
-/// The oldest PostgreSQL that is tested.
-const POSTGRES_AT_LEAST: i32 = 150_000;
-/// A write transaction may hold the deployment's lock this long while its node says nothing; see DESIGN, "One log".
-const POSTGRES_WRITER: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '3s'; \
-                               SET statement_timeout = '5s'; SET application_name = 'haggle writer'";
-/// Queries are short; one that is not is in nobody's interest.
-const POSTGRES_READER: &str = "SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = '5s'; \
-                               SET application_name = 'haggle'";
-
 /// Why the database could not be opened: a sentence that says how to mend it.
 #[derive(Debug)]
 pub struct OpenError(pub String);
@@ -53,7 +41,7 @@ fn because(what: &str) -> impl FnOnce(&dyn std::fmt::Display) -> OpenError + '_ 
 /// The database, open.
 pub struct Store {
     readers: Readers,
-    place: DatabaseUrl,
+    writers: Writers,
     /// Held for as long as this process uses the data folder.
     _lock: Option<File>,
 }
@@ -63,6 +51,11 @@ enum Readers {
     Postgres(Pool<AsyncPgConnection>),
 }
 
+enum Writers {
+    Sqlite(PathBuf),
+    Postgres(Box<Postgres>),
+}
+
 impl Store {
     /// Opens the database: takes the data folder's lock, checks the server's settings, runs pending migrations.
     /// Cancels `fatal` if the disk under it fails later on.
@@ -70,57 +63,59 @@ impl Store {
     /// # Errors
     /// A sentence that says what stands in the way.
     pub async fn open(config: &Config, stop: &CancellationToken, fatal: &CancellationToken) -> Result<Self, OpenError> {
-        let place = config.database.clone();
-        match &place {
+        match &config.database {
             DatabaseUrl::Sqlite(path) => {
                 let lock = lock_folder(path)?;
                 migrate_sqlite(path)?;
                 sqlite::keep_checkpointing(path, stop.clone(), fatal.clone());
                 let readers = Readers::Sqlite(sqlite_pool(path, config.readers)?);
-                Ok(Self { readers, place, _lock: Some(lock) })
+                Ok(Self { readers, writers: Writers::Sqlite(path.clone()), _lock: Some(lock) })
             }
             DatabaseUrl::Postgres(url) => {
-                migrate_postgres(url).await?;
-                let readers = Readers::Postgres(postgres_pool(url, config.readers)?);
-                Ok(Self { readers, place, _lock: None })
+                let server = Postgres::from_url(url)?;
+                server.prepare().await?;
+                let readers = Readers::Postgres(server.pool(config.readers)?);
+                Ok(Self { readers, writers: Writers::Postgres(Box::new(server)), _lock: None })
             }
         }
     }
 
-    /// A connection for one query.
+    /// A connection for the queries of one request, which must be answered within four seconds from now.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if none is free within a second.
     pub async fn reader(&self) -> Result<Conn, Error> {
         let away = |error: &dyn std::fmt::Display| Error::Unavailable(format!("no database connection: {error}"));
+        let until = Instant::now() + READ_WITHIN;
         let free = async {
             match &self.readers {
                 Readers::Sqlite(pool) => {
                     pool.get().await.map(|conn| Conn::Sqlite(Box::new(conn))).map_err(|error| away(&error))
                 }
                 Readers::Postgres(pool) => {
-                    pool.get().await.map(|conn| Conn::Postgres(Box::new(conn))).map_err(|error| away(&error))
+                    let free = pool.get().await;
+                    free.map(|conn| Conn::Postgres(Session::pooled(conn, until))).map_err(|error| away(&error))
                 }
             }
         };
-        tokio::time::timeout(POOL_WAIT, free).await.unwrap_or_else(|_| Err(away(&"all are busy")))
+        tokio::time::timeout(CONNECT_WITHIN, free).await.unwrap_or_else(|_| Err(away(&"all are busy")))
     }
 
-    /// A connection of the writer's own.
+    /// A connection of the writer's own; how long it has for something is said with [`Conn::limit`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the database cannot be reached.
+    /// [`Error::Unavailable`] if the database cannot be reached within a second.
     pub async fn writer(&self) -> Result<Conn, Error> {
         let away = |error: &dyn std::fmt::Display| Error::Unavailable(format!("no writer connection: {error}"));
-        match &self.place {
-            DatabaseUrl::Sqlite(path) => {
+        match &self.writers {
+            Writers::Sqlite(path) => {
                 let conn = sqlite::open(&path.to_string_lossy(), sqlite::WRITER_BUSY).await;
                 conn.map(|conn| Conn::Sqlite(Box::new(Box::new(conn)))).map_err(|error| away(&error))
             }
-            DatabaseUrl::Postgres(url) => {
-                let conn = establish_postgres(url, POSTGRES_WRITER);
-                let conn = tokio::time::timeout(POOL_WAIT, conn).await.map_err(|error| away(&error))?;
-                conn.map(|conn| Conn::Postgres(Box::new(Box::new(conn)))).map_err(|error| away(&error))
+            Writers::Postgres(server) => {
+                let conn = server.writer().await;
+                let until = Instant::now() + READ_WITHIN;
+                conn.map(|conn| Conn::Postgres(Session::own(conn, until))).map_err(|error| away(&error))
             }
         }
     }
@@ -172,55 +167,4 @@ fn sqlite_pool(path: &Path, size: usize) -> Result<Pool<SqliteConn>, OpenError> 
     });
     let manager = AsyncDieselConnectionManager::new_with_config(path.to_string_lossy(), config);
     Pool::builder(manager).max_size(size).build().map_err(|error| because("connection pool")(&error))
-}
-
-fn postgres_pool(url: &str, size: usize) -> Result<Pool<AsyncPgConnection>, OpenError> {
-    let mut config = ManagerConfig::<AsyncPgConnection>::default();
-    config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(|url| {
-        let url = url.to_owned();
-        async move { establish_postgres(&url, POSTGRES_READER).await }.boxed()
-    });
-    let manager = AsyncDieselConnectionManager::new_with_config(url, config);
-    Pool::builder(manager).max_size(size).build().map_err(|error| because("connection pool")(&error))
-}
-
-async fn establish_postgres(url: &str, settings: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let mut conn = AsyncPgConnection::establish(url).await?;
-    conn.batch_execute(settings).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(conn)
-}
-
-/// Migrates under a lock of its own, so that nodes starting at once wait for the first.
-async fn migrate_postgres(url: &str) -> Result<(), OpenError> {
-    const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(5207664190031)";
-    let mut conn = AsyncPgConnection::establish(url).await.map_err(|error| because("HAGGLE_DATABASE_URL")(&error))?;
-    refuse_unsafe(&mut conn).await?;
-    let migrating = |error: &dyn std::fmt::Display| OpenError(format!("migration: {error}"));
-    conn.batch_execute(MIGRATION_LOCK).await.map_err(|error| migrating(&error))?;
-    // The lock goes with the connection.
-    AsyncMigrationHarness::new(conn).run_pending_migrations(POSTGRES_MIGRATIONS).map_err(|error| migrating(&error))?;
-    Ok(())
-}
-
-/// A server that answers before its disk does would make every promise of ours a lie.
-async fn refuse_unsafe(conn: &mut AsyncPgConnection) -> Result<(), OpenError> {
-    let asking = |error: &dyn std::fmt::Display| OpenError(format!("PostgreSQL: {error}"));
-    let version: Setting = sql_query("SELECT current_setting('server_version_num') AS value")
-        .get_result(conn)
-        .await
-        .map_err(|error| asking(&error))?;
-    if version.value.parse::<i32>().unwrap_or(0) < POSTGRES_AT_LEAST {
-        return Err(OpenError("PostgreSQL 15 or newer is needed".to_owned()));
-    }
-    for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
-        let row: Setting = sql_query(format!("SELECT current_setting('{setting}') AS value"))
-            .get_result(conn)
-            .await
-            .map_err(|error| asking(&error))?;
-        if row.value == "off" {
-            return Err(OpenError(format!("PostgreSQL runs with {setting} = off and would lose messages; turn it on")));
-        }
-    }
-    Ok(())
 }

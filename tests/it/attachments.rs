@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use crate::harness::{Actor, Answer, Cast, Ground, Server, id};
+use crate::harness::{Actor, Answer, Cast, Ground, Server, eventually, id};
 use crate::uploads::{Form, stored, stored_at_rest};
 
 on_every_file_store!(
@@ -489,9 +489,7 @@ async fn an_upload_that_breaks_off_leaves_no_bytes(ground: Ground) {
         connection.write_all(head.as_bytes()).await.unwrap();
         connection.write_all(&body).await.unwrap();
         // It has begun.
-        while stored(&stage.server).await[2] == 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually("the upload has begun", async || stored(&stage.server).await[2] > 0).await;
         drop(connection);
         assert_eq!(stored_at_rest(&stage.server, 0).await, [0, 0, 0]);
     }

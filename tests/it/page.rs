@@ -1,4 +1,4 @@
-//! The demo's page and the client library: what is modules, to whom, and that the scripts do what they should.
+//! The demo's page and the client library: what is served, to whom, and that the scripts do what they should.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The connection to NATS.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -163,9 +165,13 @@ fn tell(event: &Event, connected: &mpsc::Sender<()>) {
     }
 }
 
-/// Whether waiting can help.
+/// Whether waiting can help: it does not where a server was reached and what it says is not acceptable, as with a
+/// certificate of an unknown authority.
 fn may_heal(error: &ConnectError) -> bool {
-    matches!(error.kind(), ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io)
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    let unacceptable = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData);
+    let away = matches!(error.kind(), ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io);
+    away && !unacceptable
 }
 
 fn refused(error: &ConnectError) -> BusError {

@@ -8,8 +8,9 @@ use haggle::clock::Clock;
 use haggle::config::BusConfig;
 use serde_json::{Value, json};
 
+use crate::harness::issued::issue;
 use crate::harness::nats::{self, Nats};
-use crate::harness::{Database, Server};
+use crate::harness::{Database, Server, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -17,12 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn pair(database: &Database, bus: &BusConfig) -> (Server, Server) {
     let one = Server::start_with(database, |config| config.bus = Some(bus.clone())).await;
     let other = Server::start_with(database, |config| config.bus = Some(bus.clone())).await;
-    let met = async {
-        while one.app.hub.peers() == 0 || other.app.hub.peers() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, met).await.expect("the nodes hear each other");
+    eventually("the nodes meet", async || one.app.hub.peers() > 0 && other.app.hub.peers() > 0).await;
     (one, other)
 }
 
@@ -64,6 +60,34 @@ async fn a_user_alone_is_a_token() {
     };
     pair(&database, &with("sesame")).await;
     assert!(refusal(&database, &with("open")).await.contains("authorization violation"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_encrypted_and_the_authority_must_be_known() {
+    let issued = issue("127.0.0.1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path
+    };
+    let (certificate, key) = (write("server.crt", &issued.certificate), write("server.key", &issued.key));
+    let paths = [certificate.to_str().expect("UTF-8"), key.to_str().expect("UTF-8")];
+    let Some(nats) = Nats::start(&["--tls", "--tlscert", paths[0], "--tlskey", paths[1]]).await else { return };
+    let Some(database) = Database::postgres().await else { return };
+    let mut url = nats.url();
+    url.set_scheme("tls").expect("a scheme");
+    let trusting = |authority: &str| BusConfig { authority: Some(write("ca.pem", authority)), ..nats::bus(&url) };
+
+    pair(&database, &trusting(&issued.authority)).await;
+    // Said by the server, even if the URL does not.
+    pair(&database, &BusConfig { servers: vec![nats.url()], ..trusting(&issued.authority) }).await;
+    for bus in [trusting(&issue("127.0.0.1").authority), nats::bus(&url)] {
+        let why = refusal(&database, &bus).await;
+        assert!(why.contains("invalid peer certificate") && why.contains("HAGGLE_BUS_CA"), "{why}");
+    }
+    let why = refusal(&database, &trusting("no certificate")).await;
+    assert!(why.contains("HAGGLE_BUS_CA"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,6 +143,16 @@ impl Actor {
         self.stream_at("/v1/events").await
     }
 
+    /// Opens the event stream and waits so long for `hello`.
+    pub async fn stream_patiently(&self, patience: std::time::Duration) -> EventStream {
+        EventStream::open_within(self, self.request(Method::GET, "/v1/events"), patience).await
+    }
+
+    /// Opens the event stream with a request of one's own.
+    pub async fn run_stream(&self, request: RequestBuilder) -> EventStream {
+        EventStream::open(self, request).await
+    }
+
     /// Opens the event stream after a cursor.
     pub async fn stream_after(&self, cursor: &str) -> EventStream {
         EventStream::open(self, self.request(Method::GET, "/v1/events").header("Last-Event-ID", cursor)).await

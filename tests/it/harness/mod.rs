@@ -4,6 +4,7 @@ mod actor;
 mod answer;
 mod cast;
 mod ground;
+pub mod issued;
 pub mod nats;
 mod node;
 mod postgres;
@@ -16,7 +17,7 @@ pub use answer::Answer;
 pub use cast::{Cast, id};
 pub use ground::Ground;
 pub use node::{Node, haggle};
-pub use postgres::{Postgres, Stop};
+pub use postgres::{Postgres, Stop, free_port, put_private};
 pub use s3::S3;
 pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
@@ -34,6 +35,16 @@ pub fn is_here(program: &str) -> bool {
         eprintln!("skipped: {program} is not installed");
     }
     here
+}
+
+/// Waits until something has become so, of which nobody tells.
+pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect(what);
 }
 
 /// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
@@ -20,6 +21,9 @@ static PORTS: AtomicU16 = AtomicU16::new(0);
 /// Ports of servers that come back on the port they had: below those that the system gives away.
 const PORTS_FROM: u16 = 20_000;
 const PORTS_IN_ALL: u16 = 10_000;
+
+/// How long a test waits for something to come about; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Minds a server: starts and signals it as told, and ends it by its pid when the pipe closes, however that comes.
 /// PostgreSQL refuses to run as root.
@@ -82,7 +86,7 @@ impl Postgres {
         });
         let server = started.await.expect("PostgreSQL starts");
         if server.is_none() {
-            say_skipped();
+            Self::say_skipped();
         }
         server
     }
@@ -132,6 +136,13 @@ impl Postgres {
         self.order("thaw");
     }
 
+    /// Says that there is no PostgreSQL here, where that is allowed.
+    pub fn say_skipped() {
+        let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
+        assert!(!required, "PostgreSQL 15 or newer is required and not installed");
+        eprintln!("skipped: PostgreSQL 15 or newer is not installed");
+    }
+
     fn order(&self, order: &str) {
         let mut minder = self.minder.lock().expect("no panic");
         writeln!(minder.0, "{order}").expect("the minder listens");
@@ -162,6 +173,15 @@ impl Postgres {
         self.session("postgres").await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// Waits until a query in the database `postgres` finds something.
+    pub async fn until(&self, sql: &str) {
+        let began = Instant::now();
+        while self.ask(sql).await.is_empty() {
+            assert!(began.elapsed() < PATIENCE, "{sql}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The one column, text, of a query in the database `postgres`.
     pub async fn ask(&self, sql: &str) -> Vec<String> {
         let rows: Vec<Row> = diesel::sql_query(sql).load(&mut self.session("postgres").await).await.expect(sql);
@@ -178,13 +198,11 @@ struct Row {
 /// The URL of a fresh database on the shared server, or none if PostgreSQL is not installed.
 pub async fn fresh_database() -> Option<String> {
     let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(share).as_ref());
-    match shared.await.expect("PostgreSQL starts") {
-        Some(server) => Some(server.database().await),
-        None => {
-            say_skipped();
-            None
-        }
-    }
+    let Some(server) = shared.await.expect("PostgreSQL starts") else {
+        Postgres::say_skipped();
+        return None;
+    };
+    Some(server.database().await)
 }
 
 fn share() -> Option<Postgres> {
@@ -192,12 +210,6 @@ fn share() -> Option<Postgres> {
     let server = Postgres::prepare(port, &[])?;
     server.run();
     Some(server)
-}
-
-fn say_skipped() {
-    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
-    assert!(!required, "PostgreSQL 15 or newer is required and not installed");
-    eprintln!("skipped: PostgreSQL 15 or newer is not installed");
 }
 
 /// A port that is free now and that the system gives to nobody else while the server is away.

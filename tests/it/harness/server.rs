@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Actor, Cast, S3, nats, postgres};
+use super::{Actor, Cast, S3, eventually, nats, postgres};
 
 /// The shared secret of every test server.
 pub const SECRET: &[u8] = b"a secret of the tests, long enough";
@@ -93,12 +93,7 @@ impl Server {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let config = Config { data_dir: folder.path().to_owned(), ..self.config.clone() };
         self.streams = Some(Box::new(Self::launch(config, self.clock.clone(), folder).await));
-        let met = async {
-            while self.app.hub.peers() == 0 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), met).await.expect("the nodes hear of each other");
+        eventually("the nodes meet", async || self.app.hub.peers() > 0).await;
     }
 
     /// Whether what a stream has told is true of queries at once.

@@ -40,6 +40,11 @@ pub struct EventStream {
 
 impl EventStream {
     pub async fn open(actor: &Actor, request: reqwest::RequestBuilder) -> Self {
+        Self::open_within(actor, request, PATIENCE).await
+    }
+
+    /// Opens a stream and waits so long for its first event that is no heartbeat.
+    pub async fn open_within(actor: &Actor, request: reqwest::RequestBuilder, patience: Duration) -> Self {
         let response = actor.http.execute(request.build().expect("a request")).await.expect("an answer");
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap_or_default());
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -52,8 +57,12 @@ impl EventStream {
             Event { name: event.event, id, data, retry: event.retry }
         });
         let mut stream = Self { events: Box::pin(events), hello: Event::none(), last_id: String::new() };
-        stream.hello = stream.next().await;
-        stream
+        loop {
+            stream.hello = stream.next_within(patience).await.expect("the stream begins");
+            if stream.hello.name != "heartbeat" {
+                return stream;
+            }
+        }
     }
 
     /// The next event, whatever it is.
@@ -65,7 +74,12 @@ impl EventStream {
 
     /// The next event, or none if the stream has ended.
     pub async fn maybe_next(&mut self) -> Option<Event> {
-        let event = tokio::time::timeout(PATIENCE, self.events.next()).await.expect("an event in time")?;
+        self.next_within(PATIENCE).await
+    }
+
+    /// The next event, waited for so long; none if the stream has ended.
+    pub async fn next_within(&mut self, patience: Duration) -> Option<Event> {
+        let event = tokio::time::timeout(patience, self.events.next()).await.expect("an event in time")?;
         if !event.id.is_empty() {
             self.last_id.clone_from(&event.id);
         }
