@@ -35,7 +35,7 @@
 
 /** How long a stream that says nothing is believed in, in heartbeats. */
 const SILENT_HEARTBEATS = 2.5;
-/** How long before its token's end a stream is opened anew, in ms. */
+/** How long before its token's end a stream is opened anew, in ms; sooner if the token is short-lived. */
 const RENEW_BEFORE = 30_000;
 /** The longest wait between attempts, in ms. */
 const LONGEST_WAIT = 30_000;
@@ -291,8 +291,8 @@ class Upstream {
       clearTimeout(silence);
       silence = setTimeout(() => hangUp.abort(), SILENT_HEARTBEATS * this.#heartbeat * 1000);
     };
-    const good = Math.min(expiryOf(token) - Date.now() - RENEW_BEFORE, 2 ** 31 - 1);
-    const renewal = setTimeout(() => { this.#goodbye = "renew"; hangUp.abort(); }, Math.max(good, 1_000));
+    const left = Math.min(expiryOf(token) - Date.now(), 2 ** 31 - 1);
+    const renewal = setTimeout(() => { this.#goodbye = "renew"; hangUp.abort(); }, left - Math.min(RENEW_BEFORE, left / 2));
     this.#hangUp = () => hangUp.abort();
     this.#told = this.viewing;
     try {
