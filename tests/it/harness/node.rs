@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Actor, Cast, SECRET};
 
 /// How long a node may take to start, or to end, before a test gives up; nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `haggle serve`; killed when it is dropped.
 pub struct Node {

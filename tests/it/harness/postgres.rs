@@ -198,13 +198,11 @@ struct Row {
 /// The URL of a fresh database on the shared server, or none if PostgreSQL is not installed.
 pub async fn fresh_database() -> Option<String> {
     let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(share).as_ref());
-    match shared.await.expect("PostgreSQL starts") {
-        Some(server) => Some(server.database().await),
-        None => {
-            Postgres::say_skipped();
-            None
-        }
-    }
+    let Some(server) = shared.await.expect("PostgreSQL starts") else {
+        Postgres::say_skipped();
+        return None;
+    };
+    Some(server.database().await)
 }
 
 fn share() -> Option<Postgres> {
