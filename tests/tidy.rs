@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("config", &[]),
     ("store", &["config", "domain", "error"]),
     ("auth", &["clock", "config", "domain", "error"]),
-    ("attachments", &["auth", "clock", "domain", "error"]),
+    ("attachments", &["auth", "clock", "config", "domain", "error"]),
     ("commands", &["clock", "domain", "error", "store"]),
     ("queries", &["domain", "error", "store", "wire"]),
     ("events", &["attachments", "clock", "config", "domain", "error", "store", "wire"]),

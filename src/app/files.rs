@@ -3,12 +3,14 @@
 //! Whatever the object store holds is named by a row of `attachments` or of `uploads`, so the sweep is driven by rows
 //! and never lists the store.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use parking_lot::Mutex;
 
 use crate::attachments::{FileStore, IN_FLIGHT_BYTES, InFlight, Reservation, WriteError, media_type};
 use crate::clock::Clock;
@@ -21,6 +23,10 @@ use crate::store::{Store, files};
 const UNATTACHED_FOR: Duration = Duration::from_hours(24);
 /// Files deleted in one round of the sweep.
 const SWEPT_AT_ONCE: i64 = 1_000;
+/// Deletions that fail before a round of the sweep gives up: a store that is away takes seconds to say so, each time.
+const FAILED_AT_ONCE: usize = 3;
+/// Objects remembered for another try; those beyond are deleted after [`UNATTACHED_FOR`].
+const REMEMBERED: usize = 10_000;
 
 /// A file that is about to come.
 pub struct FileInput {
@@ -41,13 +47,15 @@ pub struct Files {
     in_flight: InFlight,
     writer: Writer,
     clock: Clock,
+    /// Unwanted, and the store would not delete them: until they are gone they count against their owners.
+    undeleted: Mutex<HashSet<ObjectId>>,
 }
 
 impl Files {
     /// Files in this store.
     #[must_use]
     pub fn new(bytes: FileStore, writer: Writer, clock: Clock) -> Self {
-        Self { bytes, in_flight: InFlight::new(IN_FLIGHT_BYTES), writer, clock }
+        Self { bytes, in_flight: InFlight::new(IN_FLIGHT_BYTES), writer, clock, undeleted: Mutex::default() }
     }
 
     /// Takes part of the memory that bodies under way may use.
@@ -93,26 +101,43 @@ impl Files {
     async fn discard(&self, object: ObjectId) {
         if let Err(error) = self.bytes.delete(object).await {
             tracing::warn!(%error, "a file could not be deleted yet");
+            self.remember([object]);
             return;
         }
         let _ = self.writer.maintain(Maintenance::ForgetUploads(vec![object])).await;
     }
 
-    /// Deletes what no message has held for a day; returns how many files.
+    fn remember(&self, objects: impl IntoIterator<Item = ObjectId>) {
+        let mut undeleted = self.undeleted.lock();
+        let room = REMEMBERED.saturating_sub(undeleted.len());
+        undeleted.extend(objects.into_iter().take(room));
+    }
+
+    /// Deletes what no message has held for a day, and what could not be deleted before; returns how many files.
     ///
     /// # Errors
     /// What the database said.
     pub async fn sweep(&self, store: &Store) -> Result<usize> {
         let before = self.clock.now().minus(UNATTACHED_FOR);
         self.writer.maintain(Maintenance::ExpireFiles { before }).await?;
-        let objects = files::overdue(&mut store.reader().await?, before, SWEPT_AT_ONCE).await?;
-        let mut deleted = Vec::new();
-        for object in objects {
+        // A set, whose order is another each time: objects that cannot be deleted do not keep others from it.
+        let mut objects = std::mem::take(&mut *self.undeleted.lock());
+        objects.extend(files::overdue(&mut store.reader().await?, before, SWEPT_AT_ONCE).await?);
+        let objects: HashSet<_> = objects.into_iter().collect();
+        let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+        let mut objects = objects.into_iter();
+        while failed.len() < FAILED_AT_ONCE
+            && let Some(object) = objects.next()
+        {
             match self.bytes.delete(object).await {
                 Ok(()) => deleted.push(object),
-                Err(error) => tracing::warn!(%error, "a file could not be deleted yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "a file could not be deleted yet");
+                    failed.push(object);
+                }
             }
         }
+        self.remember(failed.into_iter().chain(objects));
         if deleted.is_empty() { Ok(0) } else { self.writer.maintain(Maintenance::ForgetUploads(deleted)).await }
     }
 }

@@ -14,7 +14,7 @@ use crate::attachments::{FileStore, Links};
 use crate::auth::{Limits, SessionCookies, SigningKeys, Verifier};
 use crate::clock::Clock;
 use crate::commands::{Maintenance, Writer, WriterSettings};
-use crate::config::{Config, FilePlace};
+use crate::config::Config;
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
 use crate::events::bus::{Bus, NodeId, Outgoing};
@@ -84,6 +84,7 @@ impl App {
     /// A sentence that says what stands in the way.
     pub async fn start(config: Config, clock: Clock) -> std::result::Result<Arc<Self>, StartError> {
         let (background, fatal) = (CancellationToken::new(), CancellationToken::new());
+        let bytes = FileStore::open(&config.files, &clock).await.map_err(StartError)?;
         let store = Store::open(&config, &background, &fatal).await.map_err(|error| StartError(error.0))?;
         let store = Arc::new(store);
         let remembered = remember(&store, &clock).await.map_err(|error| failed("database")(&error.problem().detail))?;
@@ -117,12 +118,6 @@ impl App {
             },
         )
         .map_err(|error| failed("writer")(&error))?;
-        let bytes = match &config.files {
-            FilePlace::Folder(folder) => {
-                FileStore::local(folder).map_err(|error| failed(&folder.display().to_string())(&error))?
-            }
-            FilePlace::S3 { .. } => return Err(StartError("S3 is not supported".to_owned())),
-        };
         let verifier = Verifier::new(&config.tokens, clock.clone()).await.map_err(|error| StartError(error.0))?;
         let app = Arc::new(Self {
             cookies: SessionCookies::new(keys.session),

@@ -5,13 +5,14 @@
 //! it does so in a sandbox that loads and runs nothing.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,15 +20,22 @@ use http_range_header::{RangeUnsatisfiableError, parse_range_header};
 
 use super::disposition::content_disposition;
 use super::media::{is_inline, served_type};
-use super::store::{FileStore, ReadError};
+use super::store::{FileStore, Fixed, ReadError};
 use crate::domain::StoredFile;
 use crate::error::{Error, Result};
+
+/// How long bytes may be kept, and by whom: by the reader's browser.
+const CACHED: &str = "private, max-age=3600, immutable";
+
+/// How long a link of the store's works: time to follow a redirect, and hardly to pass it on. Whoever loses access
+/// gets no new one.
+const REDIRECT_LIFE: Duration = Duration::from_mins(1);
 
 /// What every answer about a file says. A link works for at least an hour, and so long may its bytes be kept; they
 /// never change.
 const ALWAYS: [(HeaderName, &str); 6] = [
     (ACCEPT_RANGES, "bytes"),
-    (CACHE_CONTROL, "private, max-age=3600, immutable"),
+    (CACHE_CONTROL, CACHED),
     (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
     (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
     (REFERRER_POLICY, "no-referrer"),
@@ -42,15 +50,35 @@ enum Part {
     Unsatisfiable,
 }
 
-/// Answers a request for `file` that carried `headers`: 200, 206, 304 or 416 (RFC 9110 §13 and §14).
+/// Who sends the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// This server.
+    Proxy,
+    /// The store, to which the reader is sent; this server, if the store is a folder.
+    Redirect,
+}
+
+/// Answers a request for `file` that carried `headers`: 200, 206, 304 or 416 (RFC 9110 §13 and §14), or 302 to the store.
 ///
 /// # Errors
 /// [`Error::Unavailable`] if the bytes cannot be read: a file that is known has its bytes, so a later try may find
 /// them.
-pub async fn serve(store: &FileStore, file: &StoredFile, headers: &HeaderMap, head_only: bool) -> Result<Response> {
+pub async fn serve(
+    store: &FileStore,
+    delivery: Delivery,
+    file: &StoredFile,
+    headers: &HeaderMap,
+    head_only: bool,
+) -> Result<Response> {
     let tag = entity_tag(file);
     if is_known(headers, &tag) {
         return Ok(answer(StatusCode::NOT_MODIFIED, &tag, Body::empty()));
+    }
+    if delivery == Delivery::Redirect
+        && let Some(response) = sent_to_store(store, file, head_only).await?
+    {
+        return Ok(response);
     }
     let size = file.size.unsigned_abs();
     // Ranges are defined for GET alone (RFC 9110 §14.2).
@@ -61,8 +89,12 @@ pub async fn serve(store: &FileStore, file: &StoredFile, headers: &HeaderMap, he
             Ok(response)
         }
         Part::Whole => {
-            let body = open(store, file, None).await?;
-            let body = if head_only { Body::empty() } else { body };
+            let body = if head_only {
+                store.check(file.object).await.map_err(|error| unavailable(file, error))?;
+                Body::empty()
+            } else {
+                open(store, file, None).await?
+            };
             Ok(with_bytes(answer(StatusCode::OK, &tag, body), file, size))
         }
         Part::Bytes(range) => {
@@ -75,12 +107,34 @@ pub async fn serve(store: &FileStore, file: &StoredFile, headers: &HeaderMap, he
     }
 }
 
+/// To a link of the store's, if it is one that has links. The store answers with the type and disposition that this
+/// server would, and ranges are its business.
+async fn sent_to_store(store: &FileStore, file: &StoredFile, head_only: bool) -> Result<Option<Response>> {
+    let method = if head_only { Method::HEAD } else { Method::GET };
+    let disposition = content_disposition(&file.name, is_inline(&file.content_type));
+    let fixed = Fixed {
+        content_type: served_type(&file.content_type),
+        content_disposition: disposition.to_str().unwrap_or("attachment"),
+        cache_control: CACHED,
+    };
+    let link = store.link(file.object, method, fixed, REDIRECT_LIFE).await;
+    let Some(link) = link.map_err(|error| unavailable(file, error))? else { return Ok(None) };
+    let mut response = (StatusCode::FOUND, ALWAYS).into_response();
+    response.headers_mut().remove(ACCEPT_RANGES);
+    set(&mut response, CACHE_CONTROL, "private, no-store");
+    set(&mut response, LOCATION, link.as_str());
+    Ok(Some(response))
+}
+
 async fn open(store: &FileStore, file: &StoredFile, range: Option<Range<u64>>) -> Result<Body> {
-    match store.read(file.object, range).await {
-        Ok(bytes) => Ok(Body::from_stream(bytes)),
-        Err(ReadError::NotFound) => Err(Error::Unavailable(format!("the bytes of attachment {} are missing", file.id))),
-        Err(ReadError::Store(why)) => Err(Error::Unavailable(format!("attachment {}: {why}", file.id))),
-    }
+    store.read(file.object, range).await.map(Body::from_stream).map_err(|error| unavailable(file, error))
+}
+
+fn unavailable(file: &StoredFile, error: ReadError) -> Error {
+    Error::Unavailable(match error {
+        ReadError::NotFound => format!("the bytes of attachment {} are missing", file.id),
+        ReadError::Store(why) => format!("attachment {}: {why}", file.id),
+    })
 }
 
 /// A strong entity tag (RFC 9110 §8.8.3): the same bytes, the same tag.
@@ -183,7 +237,7 @@ mod tests {
 
         async fn ask(&self, headers: &[(HeaderName, &str)], head_only: bool) -> Seen {
             let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-            let response = serve(&self.store, &self.file, &headers, head_only).await.unwrap();
+            let response = serve(&self.store, Delivery::Redirect, &self.file, &headers, head_only).await.unwrap();
             let (parts, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes().to_vec();
             Seen { status: parts.status.as_u16(), headers: parts.headers, body }
@@ -329,7 +383,7 @@ x-content-type-options: nosniff
         let file = Fixture::new("notes.txt", b"0123456789", "").await;
         file.store.delete(file.file.object).await.unwrap();
         for head_only in [false, true] {
-            let outcome = serve(&file.store, &file.file, &HeaderMap::new(), head_only).await;
+            let outcome = serve(&file.store, Delivery::Redirect, &file.file, &HeaderMap::new(), head_only).await;
             assert!(matches!(outcome, Err(Error::Unavailable(_))));
         }
     }

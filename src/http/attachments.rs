@@ -12,7 +12,7 @@ use super::extract::{AnyCaller, Caller, Path, Query};
 use super::openapi::{Bytes, Problems};
 use crate::app::App;
 use crate::app::files::FileInput;
-use crate::attachments::{self, Reader, STREAMED_BYTES};
+use crate::attachments::{self, Delivery, Reader, STREAMED_BYTES};
 use crate::domain::{AttachmentId, Command, FileName, Receipt, Upload};
 use crate::error::{Error, Result};
 use crate::queries;
@@ -111,7 +111,8 @@ pub struct LinkParams {
 /// Fetch a file by its link
 ///
 /// The `link` of an attachment: needs no token, so that it works in an `<img>`, until it expires or its reader loses
-/// access. Takes `Range` and `If-None-Match`.
+/// access. Takes `Range` and `If-None-Match`. Where files are in an S3 store it may redirect to a URL of the store's that
+/// works for a minute: follow it, and do not keep it.
 #[utoipa::path(
     get, path = "/v1/attachments/{attachment_id}/{name}", operation_id = "download_attachment", tag = "queries",
     params(
@@ -122,6 +123,7 @@ pub struct LinkParams {
     responses(
         (status = 200, description = "The bytes", content_type = "application/octet-stream", body = inline(Bytes)),
         (status = 206, description = "Some of the bytes", content_type = "application/octet-stream", body = inline(Bytes)),
+        (status = 302, description = "Where the store has the bytes, for a minute", headers(("Location" = String))),
         (status = 304, description = "Not changed"),
         (status = 416, description = "No such bytes"),
         Problems,
@@ -148,5 +150,6 @@ pub async fn download_attachment(
             _ => void(),
         })?
     };
-    attachments::serve(&app.files.bytes, &file, &headers, method == Method::HEAD).await
+    let delivery = if app.config.redirect_to_files { Delivery::Redirect } else { Delivery::Proxy };
+    attachments::serve(&app.files.bytes, delivery, &file, &headers, method == Method::HEAD).await
 }

@@ -12,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use crate::harness::{Actor, Answer, Cast, Database, Server, id};
+use crate::harness::{Actor, Answer, Cast, Ground, Server, eventually, id};
 use crate::uploads::{Form, stored, stored_at_rest};
 
-on_every_database!(
+on_every_file_store!(
     base64_comes_in_four_spellings,
     base64_is_taken_up_to_8_mib,
     a_form_may_come_in_any_order_and_declare_anything,
@@ -25,11 +25,9 @@ on_every_database!(
     an_upload_is_idempotent,
     an_upload_is_attached_once_and_by_its_uploader,
     a_message_holds_one_file,
-    a_link_needs_no_token_and_answers_like_a_file,
     a_link_works_for_its_reader_only_while_they_have_access,
     a_link_ends_and_a_fresh_one_is_there_for_the_asking,
     altered_links_open_nothing,
-    what_could_run_is_never_shown_in_place,
     names_cannot_attack,
     refused_messages_leave_no_bytes,
     an_upload_that_breaks_off_leaves_no_bytes,
@@ -38,35 +36,38 @@ on_every_database!(
     links_are_absolute_where_the_server_is_public,
 );
 
-const MIB: usize = 1024 * 1024;
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
+// Of a store's own answers `s3.rs` has more.
+where_bytes_pass_through!(a_link_needs_no_token_and_answers_like_a_file, what_could_run_is_never_shown_in_place);
+
+pub const MIB: usize = 1024 * 1024;
+pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 
 /// A room of Northwind and Ada.
-struct Stage {
-    server: Server,
-    cast: Cast,
-    room: Uuid,
+pub struct Stage {
+    pub server: Server,
+    pub cast: Cast,
+    pub room: Uuid,
 }
 
 impl Stage {
-    async fn new(database: &Database) -> Self {
-        let server = Server::start(database).await;
+    pub async fn new(ground: &Ground) -> Self {
+        let server = ground.server(|_| {}).await;
         let cast = server.cast().await;
         let room = cast.ada.open_room(cast.north, "Hi").await;
         Self { server, cast, room }
     }
 
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/v1/rooms/{}/messages", self.room)
     }
 
     /// The file of the room's newest message, as somebody sees it.
-    async fn newest(&self, reader: &Actor) -> Value {
+    pub async fn newest(&self, reader: &Actor) -> Value {
         reader.room(self.room).await["messages"].as_array().unwrap().last().unwrap()["attachment"].clone()
     }
 
     /// Ada sends a file; returns it as she sees it.
-    async fn send(&self, name: &str, bytes: &[u8], declared: &str) -> Value {
+    pub async fn send(&self, name: &str, bytes: &[u8], declared: &str) -> Value {
         self.cast.ada.message(self.room, &in_base64(name, &STANDARD.encode(bytes), declared)).await.expect(201);
         self.newest(&self.cast.ada).await
     }
@@ -76,27 +77,27 @@ impl Stage {
     }
 }
 
-fn in_base64(name: &str, content: &str, declared: &str) -> Value {
+pub fn in_base64(name: &str, content: &str, declared: &str) -> Value {
     json!({"content": "", "attachment": {"name": name, "content": content, "content_type": declared}})
 }
 
-fn attached(id: Uuid) -> Value {
+pub fn attached(id: Uuid) -> Value {
     json!({"content": "", "attachment_id": id})
 }
 
-async fn upload(who: &Actor, id: Uuid, name: &str, body: impl Into<reqwest::Body>) -> Answer {
+pub async fn upload(who: &Actor, id: Uuid, name: &str, body: impl Into<reqwest::Body>) -> Answer {
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     who.run(who.request(Method::PUT, &format!("/v1/attachments/{id}?name={name}")).body(body)).await
 }
 
 /// A body whose length is not told.
-fn streamed(bytes: usize) -> reqwest::Body {
+pub fn streamed(bytes: usize) -> reqwest::Body {
     let pieces = (0..bytes.div_ceil(MIB)).map(move |n| vec![b'x'; MIB.min(bytes - n * MIB)]);
     reqwest::Body::wrap_stream(tokio_stream::iter(pieces.map(Ok::<_, std::io::Error>)))
 }
 
-async fn base64_comes_in_four_spellings(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn base64_comes_in_four_spellings(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let bytes = [0xfb, 0xff, 0xbe, 0x3e];
     for spelling in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
         stage.cast.ada.message(stage.room, &in_base64("a", &spelling.encode(bytes), "")).await.expect(201);
@@ -109,8 +110,8 @@ async fn base64_comes_in_four_spellings(database: Database) {
     }
 }
 
-async fn base64_is_taken_up_to_8_mib(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn base64_is_taken_up_to_8_mib(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let send = async |bytes: usize| {
         let body = in_base64("a", &STANDARD.encode(vec![b'x'; bytes]), "text/plain");
         stage.cast.ada.message(stage.room, &body).await
@@ -124,8 +125,8 @@ async fn base64_is_taken_up_to_8_mib(database: Database) {
     assert_eq!(stage.cast.nora.room(stage.room).await["messages"].as_array().unwrap().len(), 2);
 }
 
-async fn a_form_may_come_in_any_order_and_declare_anything(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn a_form_may_come_in_any_order_and_declare_anything(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let message = json!({"content": "See", "change_selected_campaign_to": stage.cast.spring}).to_string();
     for kind in ["", "text/plain", "application/json", "application/json; charset=utf-8", "image/png", "?"] {
         let kind = if kind.is_empty() { String::new() } else { format!("\r\nContent-Type: {kind}") };
@@ -145,8 +146,8 @@ async fn a_form_may_come_in_any_order_and_declare_anything(database: Database) {
     alone.post(&stage.cast.ada, &stage.path(), None).await.expect(201);
 }
 
-async fn a_form_opens_a_room(database: Database) {
-    let server = Server::start(&database).await;
+async fn a_form_opens_a_room(ground: Ground) {
+    let server = ground.server(|_| {}).await;
     let cast = server.cast().await;
     let room = json!({"message": {"content": ""}, "direction": {"type": "user_to_company", "company_id": cast.north}});
     for (form, status) in [
@@ -161,8 +162,8 @@ async fn a_form_opens_a_room(database: Database) {
     wrong_part.post(&cast.ada, "/v1/rooms", None).await.refused(422, "invalid_value");
 }
 
-async fn forms_that_are_wrong_are_explained_and_leave_nothing(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn forms_that_are_wrong_are_explained_and_leave_nothing(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let file = || Form::new().file("a.txt", b"hello");
     let text = r#"{"content":""}"#;
     for (form, status, code, field) in [
@@ -192,8 +193,8 @@ async fn forms_that_are_wrong_are_explained_and_leave_nothing(database: Database
     assert_eq!(stage.cast.ada.room(stage.room).await["messages"].as_array().unwrap().len(), 1);
 }
 
-async fn streamed_files_are_taken_up_to_25_mib(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn streamed_files_are_taken_up_to_25_mib(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let ada = &stage.cast.ada;
     let form = |bytes: usize| Form::new().text("message", r#"{"content":""}"#).file("a", &vec![b'x'; bytes]).body();
     for bytes in [25 * MIB + 1, 30 * MIB] {
@@ -208,8 +209,8 @@ async fn streamed_files_are_taken_up_to_25_mib(database: Database) {
     assert_eq!(stored_at_rest(&stage.server, 2).await, [2, 2, 0]);
 }
 
-async fn an_upload_is_idempotent(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn an_upload_is_idempotent(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let Cast { ada, nora, .. } = &stage.cast;
     let first = upload(ada, id(1), "a b.png", PNG).await.expect(201);
     let told = (&first["id"], &first["name"], &first["content_type"], &first["size"]);
@@ -234,8 +235,8 @@ async fn an_upload_is_idempotent(database: Database) {
     }
 }
 
-async fn an_upload_is_attached_once_and_by_its_uploader(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn an_upload_is_attached_once_and_by_its_uploader(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let Cast { ada, nora, kofi, .. } = &stage.cast;
     upload(ada, id(1), "a", "hello").await.expect(201);
     for who in [nora, kofi] {
@@ -255,8 +256,8 @@ async fn an_upload_is_attached_once_and_by_its_uploader(database: Database) {
     kofi.get(&format!("/v1/attachments/{}", id(1))).await.refused(404, "not_found");
 }
 
-async fn a_message_holds_one_file(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn a_message_holds_one_file(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     upload(&stage.cast.ada, id(1), "a", "hello").await.expect(201);
     let mut both = in_base64("b", "aGVsbG8=", "");
     both["attachment_id"] = json!(id(1));
@@ -266,8 +267,8 @@ async fn a_message_holds_one_file(database: Database) {
     stage.cast.ada.message(stage.room, &attached(id(1))).await.expect(201);
 }
 
-async fn a_link_needs_no_token_and_answers_like_a_file(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn a_link_needs_no_token_and_answers_like_a_file(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let mut stream = stage.cast.nora.stream().await;
     let file = stage.send("a.png", PNG, "text/html").await;
     let told = stream.next_of("new_message").await["message"]["attachment"].clone();
@@ -312,8 +313,8 @@ async fn a_link_needs_no_token_and_answers_like_a_file(database: Database) {
     }
 }
 
-async fn a_link_works_for_its_reader_only_while_they_have_access(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn a_link_works_for_its_reader_only_while_they_have_access(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let Cast { ada, nora, ben, service, .. } = &stage.cast;
     stage.send("a.txt", b"hello", "").await;
     let [of_ada, of_nora, of_ben] =
@@ -333,8 +334,8 @@ async fn a_link_works_for_its_reader_only_while_they_have_access(database: Datab
     }
 }
 
-async fn a_link_ends_and_a_fresh_one_is_there_for_the_asking(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn a_link_ends_and_a_fresh_one_is_there_for_the_asking(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let file = stage.send("a.txt", b"hello", "").await;
     stage.server.clock.advance(Duration::from_mins(59));
     assert_eq!(stage.open(&file["link"]).await.status, 200, "links hold for an hour at least");
@@ -346,8 +347,8 @@ async fn a_link_ends_and_a_fresh_one_is_there_for_the_asking(database: Database)
     assert_eq!(stage.open(&fresh["link"]).await.bytes, b"hello");
 }
 
-async fn altered_links_open_nothing(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn altered_links_open_nothing(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let (file, other) = (stage.send("a.txt", b"hello", "").await, stage.send("a.txt", b"hello", "").await);
     let link = file["link"].as_str().unwrap();
     let url = url::Url::parse("http://x").unwrap().join(link).unwrap();
@@ -384,8 +385,8 @@ async fn altered_links_open_nothing(database: Database) {
     assert!(renamed.header("content-disposition").contains("a.txt"), "the name is for people");
 }
 
-async fn what_could_run_is_never_shown_in_place(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn what_could_run_is_never_shown_in_place(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
     let svg_in_xml = [b"<?xml version=\"1.0\"?>\n".as_slice(), svg].concat();
     let hostile: [&[u8]; 6] = [
@@ -418,8 +419,8 @@ async fn what_could_run_is_never_shown_in_place(database: Database) {
     }
 }
 
-async fn names_cannot_attack(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn names_cannot_attack(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let ada = &stage.cast.ada;
     let long = "x".repeat(256);
     for name in
@@ -444,8 +445,8 @@ async fn names_cannot_attack(database: Database) {
     }
 }
 
-async fn refused_messages_leave_no_bytes(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn refused_messages_leave_no_bytes(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let Cast { ada, nora, kofi, lumen, .. } = &stage.cast;
     let refused = json!({"type": "accepted_by_creator"});
     let mut body = in_base64("a", "aGVsbG8=", "");
@@ -471,8 +472,8 @@ async fn refused_messages_leave_no_bytes(database: Database) {
     assert_eq!(stage.open(&stage.newest(nora).await["link"]).await.bytes, b"hello");
 }
 
-async fn an_upload_that_breaks_off_leaves_no_bytes(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn an_upload_that_breaks_off_leaves_no_bytes(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let address = stage.server.url.strip_prefix("http://").unwrap();
     let token = stage.cast.ada.token.as_ref().unwrap();
     let form = Form::new().file("a", &vec![b'x'; MIB]).body();
@@ -488,16 +489,14 @@ async fn an_upload_that_breaks_off_leaves_no_bytes(database: Database) {
         connection.write_all(head.as_bytes()).await.unwrap();
         connection.write_all(&body).await.unwrap();
         // It has begun.
-        while stored(&stage.server).await[2] == 0 {
-            tokio::task::yield_now().await;
-        }
+        eventually("the upload has begun", async || stored(&stage.server).await[2] > 0).await;
         drop(connection);
         assert_eq!(stored_at_rest(&stage.server, 0).await, [0, 0, 0]);
     }
 }
 
-async fn unattached_bytes_are_limited(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn unattached_bytes_are_limited(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let Cast { ada, nora, .. } = &stage.cast;
     let under_way = 100 * i64::try_from(MIB).unwrap() - 8;
     let begin = Upload::Begin { owner: UserId(ada.id()), object: ObjectId(id(7)), reserved: under_way };
@@ -510,8 +509,8 @@ async fn unattached_bytes_are_limited(database: Database) {
     upload(ada, id(2), "a", "hello").await.expect(201);
 }
 
-async fn what_no_message_holds_is_swept_after_a_day(database: Database) {
-    let stage = Stage::new(&database).await;
+async fn what_no_message_holds_is_swept_after_a_day(ground: Ground) {
+    let stage = Stage::new(&ground).await;
     let Stage { server, cast: Cast { ada, nora, .. }, room } = &stage;
     for upload_id in [id(1), id(2)] {
         upload(ada, upload_id, "a", "hello").await.expect(201);
@@ -531,9 +530,9 @@ async fn what_no_message_holds_is_swept_after_a_day(database: Database) {
     upload(&ada, id(1), "a", "hello").await.expect(201);
 }
 
-async fn links_are_absolute_where_the_server_is_public(database: Database) {
+async fn links_are_absolute_where_the_server_is_public(ground: Ground) {
     let public = |config: &mut haggle::config::Config| config.public_url = Some("https://chat.example".to_owned());
-    let server = Server::start_with(&database, public).await;
+    let server = ground.server(public).await;
     let cast = server.cast().await;
     let room = cast.ada.open_room(cast.north, "Hi").await;
     let stage = Stage { server, cast, room };

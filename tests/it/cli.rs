@@ -13,7 +13,8 @@ use crate::harness::{haggle, id};
 
 /// How long anything may take before a test gives up; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(20);
-const SECRET: &str = "a secret for the command line's tests";
+/// What tokens for [`Running::serve`] are signed with.
+pub const SECRET: &str = "a secret for the command line's tests";
 const COMMANDS: [&str; 6] = ["serve", "demo", "token", "tail", "migrate", "openapi"];
 
 fn run(command: &mut Command) -> Output {
@@ -45,8 +46,16 @@ impl Running {
 
     /// `haggle serve` on a data folder, with the tests' secret.
     pub fn serve(folder: &Path, args: &[&str]) -> Self {
+        Self::serve_with(folder, args, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn serve_with(folder: &Path, args: &[&str], environment: &[(&str, String)]) -> Self {
         let mut command = haggle(&["serve"]);
-        command.args(args).env("HAGGLE_LISTEN", "127.0.0.1:0");
+        command
+            .args(args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .env("HAGGLE_LISTEN", "127.0.0.1:0");
         command.env("HAGGLE_DATA_DIR", folder).env("HAGGLE_JWT_SECRET", SECRET);
         Self::start(command)
     }
@@ -74,6 +83,11 @@ impl Running {
     pub fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        self.end()
+    }
+
+    /// Waits until it has ended by itself; what it printed is in `read`.
+    pub fn end(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("it ends");
         self.read.extend(self.lines.iter().map(|line| line + "\n"));
         status

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::dice::Dice;
-use crate::harness::{Actor, Cast, Database, Event, EventStream, Server};
+use crate::harness::{Actor, Cast, Database, Event, EventStream, Server, eventually};
 
 on_every_database!(a_snapshot_and_its_events_are_the_next_snapshot);
 
@@ -43,9 +43,7 @@ async fn converge(server: &Server, cast: &Cast, mut dice: Dice) {
             _ => command(&mut dice, cast, &actors[who]).await,
         }
     }
-    while server.streams().app.hub.streams() != readers.len() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    eventually("the streams are open", async || server.streams().app.hub.streams() == readers.len()).await;
     settle(server, &actors[0]).await;
     catch_up(&mut readers, &format!("mark {}", dice.roll(1_000_000))).await;
     for reader in &readers {

@@ -25,6 +25,7 @@ mod presence;
 mod queries;
 mod readme;
 mod resume;
+mod s3;
 mod scripts;
 mod smoke;
 mod stopping;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Actor, Database, EventStream, Server};
+use crate::harness::{Actor, Database, EventStream, Server, eventually};
 
 on_every_database!(
     a_closed_page_counts_for_15_seconds,
@@ -54,12 +54,7 @@ async fn show(actor: &Actor, stream: &EventStream, viewing: bool) {
 
 /// Waits until the server has noticed which streams are open.
 async fn notice(server: &Server, open: usize) {
-    let noticed = async {
-        while server.streams().app.hub.streams() != open {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(10 * SECOND, noticed).await.expect("the server notices");
+    eventually("the server notices", async || server.streams().app.hub.streams() == open).await;
 }
 
 /// What both queries say of somebody in a room of `reader`.
@@ -73,11 +68,8 @@ async fn status(reader: &Actor, room: Uuid, of: &Actor) -> [String; 2] {
 
 /// What queries say of somebody; on another node than their streams' within moments.
 async fn assert_status(server: &Server, reader: &Actor, room: Uuid, of: &Actor, state: &str) {
-    for _ in 0..500 {
-        if server.is_one_node() || status(reader, room, of).await == [state; 2] {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    if !server.is_one_node() {
+        eventually("the nodes agree", async || status(reader, room, of).await == [state; 2]).await;
     }
     assert_eq!(status(reader, room, of).await, [state; 2]);
 }

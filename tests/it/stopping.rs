@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Actor, Database, Server};
+use crate::harness::{Actor, Database, Server, eventually};
 
 on_every_database!(
     a_stop_under_load_loses_nothing_that_was_answered,
@@ -101,9 +101,7 @@ async fn a_stream_opened_during_the_stop_hears_of_it_too(database: Database) {
         })
     });
     let opening: Vec<_> = opening.collect();
-    while server.streams().app.hub.streams() == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("a stream opens", async || server.streams().app.hub.streams() > 0).await;
     let asked = Instant::now();
     server.stop().await;
     assert!(asked.elapsed() < IN_TIME, "{:?}", asked.elapsed());

@@ -1,6 +1,5 @@
 //! Forms as other programs write them, and a look at what the server has stored.
 
-use std::path::Path;
 use std::time::Duration;
 
 use diesel::QueryDsl;
@@ -10,6 +9,7 @@ use haggle::store::schema::{attachments, uploads};
 use reqwest::Method;
 use uuid::Uuid;
 
+use crate::harness::s3::files_below;
 use crate::harness::{Actor, Answer, Server};
 
 const BOUNDARY: &str = "a-boundary-7d41b838";
@@ -72,13 +72,16 @@ impl Form {
     }
 }
 
-/// What is stored: files in the data folder, rows of attachments, rows of uploads under way.
+/// What is stored: files in the data folder or in S3, rows of attachments, rows of uploads under way.
 pub async fn stored(server: &Server) -> [usize; 3] {
     let mut conn = server.app.store.reader().await.expect("a connection");
     let conn = &mut conn;
     let attached: i64 = on!(conn, |c| attachments::table.count().get_result(c)).expect("a count");
     let under_way: i64 = on!(conn, |c| uploads::table.count().get_result(c)).expect("a count");
-    let files = files_below(&server.app.config.data_dir.join("attachments"));
+    let files = match &server.s3 {
+        Some(s3) => s3.holds(),
+        None => files_below(&server.app.config.data_dir.join("attachments")),
+    };
     [files, usize::try_from(attached).unwrap(), usize::try_from(under_way).unwrap()]
 }
 
@@ -91,9 +94,4 @@ pub async fn stored_at_rest(server: &Server, files: usize) -> [usize; 3] {
     };
     let _ = tokio::time::timeout(Duration::from_secs(10), at_rest).await;
     stored(server).await
-}
-
-fn files_below(folder: &Path) -> usize {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }

@@ -9,7 +9,7 @@ use haggle::config::BusConfig;
 use serde_json::{Value, json};
 
 use crate::harness::nats::{self, Nats};
-use crate::harness::{Database, Server};
+use crate::harness::{Database, Server, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -17,12 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn pair(database: &Database, bus: &BusConfig) -> (Server, Server) {
     let one = Server::start_with(database, |config| config.bus = Some(bus.clone())).await;
     let other = Server::start_with(database, |config| config.bus = Some(bus.clone())).await;
-    let met = async {
-        while one.app.hub.peers() == 0 || other.app.hub.peers() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, met).await.expect("the nodes hear each other");
+    eventually("the nodes meet", async || one.app.hub.peers() > 0 && other.app.hub.peers() > 0).await;
     (one, other)
 }
 

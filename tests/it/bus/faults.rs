@@ -82,8 +82,8 @@ struct Deployment {
     there: Server,
     cast: Cast,
     room: Uuid,
-    page_here: EventStream,
-    page_there: EventStream,
+    near: EventStream,
+    far: EventStream,
     said: usize,
 }
 
@@ -99,9 +99,9 @@ impl Deployment {
         let there = Server::start_with(&database, |config| config.bus = Some(nats::bus(&wires[1].url))).await;
         let cast = here.cast().await;
         let room = cast.ada.open_room(cast.north, "0").await;
-        let page_here = page(&cast, &here, room).await;
-        let page_there = page(&cast, &there, room).await;
-        Some(Self { nats, wires, here, there, cast, room, page_here, page_there, said: 1 })
+        let near = page(&cast, &here, room).await;
+        let far = page(&cast, &there, room).await;
+        Some(Self { nats, wires, here, there, cast, room, near, far, said: 1 })
     }
 
     /// Sends a message and reads it on both nodes: each page shows the next message and no other. Returns how long
@@ -112,9 +112,9 @@ impl Deployment {
         self.cast.nora.message(self.room, &json!({"content": content})).await.expect(201);
         assert!(sent.elapsed() < Duration::from_secs(1), "a command waited for the bus");
         self.said += 1;
-        assert_eq!(self.page_here.next_news().await.data["message"]["content"], content);
+        assert_eq!(self.near.next_news().await.data["message"]["content"], content);
         assert!(sent.elapsed() < Duration::from_secs(1), "the node's own stream waited for the bus");
-        assert_eq!(self.page_there.next_news().await.data["message"]["content"], content);
+        assert_eq!(self.far.next_news().await.data["message"]["content"], content);
         sent.elapsed()
     }
 
@@ -150,7 +150,7 @@ impl Deployment {
         let _ben = self.cast.ben.at(&self.there).stream().await;
         let ben = json!(self.cast.ben.id());
         loop {
-            let change = self.page_here.next_of("activity_change").await;
+            let change = self.near.next_of("activity_change").await;
             if change["user_id"] == ben {
                 assert_eq!(change["activity_state"], "online");
                 break;

@@ -3,19 +3,33 @@
 mod actor;
 mod answer;
 mod cast;
+mod ground;
 pub mod nats;
 mod node;
 mod postgres;
+pub mod s3;
 mod server;
 mod stream;
 
 pub use actor::Actor;
 pub use answer::Answer;
 pub use cast::{Cast, id};
+pub use ground::Ground;
 pub use node::{Node, haggle};
 pub use postgres::{Postgres, Stop, free_port, put_private};
+pub use s3::S3;
 pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
+
+/// Waits until something has become so, of which nobody tells.
+pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect(what);
+}
 
 /// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.
 ///
@@ -44,4 +58,59 @@ macro_rules! on_every_database {
             }
         }
     )+};
+}
+
+/// Runs `async fn(Ground)` with files in a folder, on each database, and in S3: on SQLite and on two nodes with a bus, through
+/// the server, and by redirect.
+#[macro_export]
+macro_rules! on_every_file_store {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            $crate::on_these_file_stores!($name);
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_s3_by_redirect() {
+                super::$name($crate::harness::Ground::s3(true)).await;
+            }
+        }
+    )+};
+}
+
+/// As `on_every_file_store!`, for what holds only where this server sends the bytes.
+#[macro_export]
+macro_rules! where_bytes_pass_through {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            $crate::on_these_file_stores!($name);
+        }
+    )+};
+}
+
+#[macro_export]
+macro_rules! on_these_file_stores {
+    ($name:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_sqlite() {
+            super::$name($crate::harness::Ground::folder($crate::harness::Database::Sqlite)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_postgres() {
+            if let Some(database) = $crate::harness::Database::postgres().await {
+                super::$name($crate::harness::Ground::folder(database)).await;
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_s3_by_proxy() {
+            super::$name($crate::harness::Ground::s3(false)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_two_nodes_and_s3() {
+            if let Some(database) = $crate::harness::Database::two_nodes().await {
+                super::$name($crate::harness::Ground::shared(database)).await;
+            }
+        }
+    };
 }

@@ -129,7 +129,7 @@ impl Drop for Node {
 pub fn haggle(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haggle"));
     command.args(args).stdin(Stdio::null());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HAGGLE_")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HAGGLE_") || name.starts_with("AWS_")) {
         command.env_remove(name);
     }
     command

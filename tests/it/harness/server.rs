@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Actor, Cast, nats, postgres};
+use super::{Actor, Cast, S3, eventually, nats, postgres};
 
 /// The shared secret of every test server.
 pub const SECRET: &[u8] = b"a secret of the tests, long enough";
@@ -60,6 +60,8 @@ pub struct Server {
     pub url: String,
     pub clock: Clock,
     pub http: reqwest::Client,
+    /// Where files are, if it is there.
+    pub s3: Option<Arc<S3>>,
     /// The node that event streams come from, if it is another.
     streams: Option<Box<Server>>,
     config: Config,
@@ -91,12 +93,7 @@ impl Server {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let config = Config { data_dir: folder.path().to_owned(), ..self.config.clone() };
         self.streams = Some(Box::new(Self::launch(config, self.clock.clone(), folder).await));
-        let met = async {
-            while self.app.hub.peers() == 0 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), met).await.expect("the nodes hear of each other");
+        eventually("the nodes meet", async || self.app.hub.peers() > 0).await;
     }
 
     /// Whether what a stream has told is true of queries at once.
@@ -116,20 +113,21 @@ impl Server {
         let shutdown = CancellationToken::new();
         let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { app, url, clock, http, streams: None, config, shutdown, task, folder }
+        Self { app, url, clock, http, s3: None, streams: None, config, shutdown, task, folder }
     }
 
     /// Stops gracefully and starts again on the same data, on another port.
     pub async fn restart(mut self) -> Self {
         self.stop().await;
         let (config, clock, folder) = (self.config.clone(), self.clock.clone(), self.folder.clone());
-        let two_nodes = self.streams.is_some();
+        let (two_nodes, s3) = (self.streams.is_some(), self.s3.take());
         drop(self);
         // What ends with a process takes a moment longer inside one: the lock on the data goes with the last task.
         if let Ok(lock) = std::fs::File::open(config.data_dir.join("haggle.sqlite3.lock")) {
             tokio::task::spawn_blocking(move || lock.lock()).await.expect("no panic").expect("the data is free");
         }
         let mut server = Self::launch(config, clock, folder).await;
+        server.s3 = s3;
         if two_nodes {
             server.launch_streams().await;
         }
