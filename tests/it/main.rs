@@ -7,6 +7,7 @@
 mod harness;
 
 mod access;
+mod alike;
 mod attachments;
 mod bus;
 mod cli;
