@@ -10,6 +10,7 @@ mod access;
 mod attachments;
 mod bus;
 mod cli;
+mod cluster;
 mod commands;
 mod contracts;
 mod convergence;
