@@ -204,8 +204,11 @@ impl Model {
             total += room["new_messages"].as_i64().expect("a number");
             assert_eq!(room["new_messages"], detailed["new_messages"]);
             let others = detailed["users"].as_array().expect("people").iter();
-            let others: Vec<&Value> = others.filter(|user| user["id"] != json!(actor.id())).collect();
-            assert_eq!(room["users"], json!(others), "the list has the same people in the same order");
+            let others: Vec<&Value> = others.map(|user| &user["id"]).filter(|id| **id != json!(actor.id())).collect();
+            // Who is there may have changed between the two: another node tells of it.
+            let listed: Vec<&Value> =
+                room["users"].as_array().expect("people").iter().map(|user| &user["id"]).collect();
+            assert_eq!(listed, others, "the list has the same people in the same order");
             let mut merged = detailed.as_object().expect("a room").clone();
             merged.extend(room.as_object().expect("a room").clone());
             merged.insert("order".to_owned(), json!(order));

@@ -1,5 +1,7 @@
 //! Random choices that can be repeated: the seed is printed, and shown when a test fails.
 
+use uuid::Uuid;
+
 /// `SplitMix64` (Steele, Lea, Flood 2014): enough for choices, and small.
 pub struct Dice(u64);
 
@@ -16,6 +18,18 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).expect("below sides")
+    }
+
+    /// Dice of somebody else's, which what this one is rolled for does not change.
+    pub fn split(&mut self) -> Self {
+        self.roll(1);
+        Self(self.0.rotate_left(32))
+    }
+
+    /// A random id.
+    pub fn id(&mut self) -> Uuid {
+        let byte = |_| u8::try_from(self.roll(256)).expect("a byte");
+        uuid::Builder::from_random_bytes(std::array::from_fn(byte)).into_uuid()
     }
 
     /// One of these.

@@ -7,9 +7,11 @@
 mod harness;
 
 mod access;
+mod alike;
 mod attachments;
 mod bus;
 mod cli;
+mod cluster;
 mod commands;
 mod contracts;
 mod convergence;

@@ -130,10 +130,12 @@ impl Node {
         }
     }
 
-    /// After every connection: what was missed meanwhile is in the log, and in the other nodes' memories.
+    /// After every connection: what was missed meanwhile is in the log, and in the other nodes' memories; and what this
+    /// node could not say was that there is more in the log.
     async fn begin_anew(self, mut connections: mpsc::Receiver<()>) {
         while connections.recv().await.is_some() {
             self.feed.look();
+            self.nats.say(Message::Committed { position: self.hub.position() }).await;
             self.nats.say(Message::Ask { of: None }).await;
             self.asked.notify_one();
         }

@@ -7,13 +7,14 @@
 mod access;
 mod peers;
 mod presence;
+mod pulse;
 mod ring;
 mod state;
 mod streams;
 mod typing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use ring::{Delivery, Listener};
 pub use streams::{CatchUp, Registration, TICK};
@@ -119,6 +120,7 @@ impl Hub {
     /// Does what has become due: heartbeats, ends of streams, people who are gone, leases that have run out.
     pub fn tick(&self) {
         self.turn(|turn| {
+            turn.state.pulse.beat(Instant::now());
             turn.expire_typing();
             turn.settle();
             turn.serve_due();

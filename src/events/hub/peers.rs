@@ -75,14 +75,21 @@ impl Hub {
         self.lock().share.as_ref().map_or(0, |share| share.number)
     }
 
-    /// Everybody with a stream here, as of the number of the last change told.
+    /// Everybody with a stream here, and the number of the last change told. What has changed since is a change too:
+    /// whoever misses this message must miss a number.
     #[must_use]
     pub fn everybody_to_tell(&self) -> (u64, Vec<Neighbour>) {
         self.turn(|turn| {
+            let changed = turn.state.share.as_mut().map(|share| std::mem::take(&mut share.changed)).unwrap_or_default();
+            let is_news = changed.into_iter().filter_map(|user| turn.news_of(user)).count() > 0;
             let users: Vec<UserId> = turn.state.people.keys().copied().collect();
             let people = users.into_iter().filter_map(|user| turn.news_of(user));
             let people = people.filter(|neighbour| neighbour.state != ActivityState::Offline).collect();
-            (turn.state.share.as_ref().map_or(0, |share| share.number), people)
+            let number = turn.state.share.as_mut().map_or(0, |share| {
+                share.number += u64::from(is_news);
+                share.number
+            });
+            (number, people)
         })
     }
 
@@ -164,7 +171,7 @@ impl Turn<'_> {
     /// What others should know of somebody, unless they know already that there is nothing.
     fn news_of(&mut self, user: UserId) -> Option<Neighbour> {
         let person = self.state.people.get(&user);
-        let state = person.map_or(ActivityState::Offline, |person| self.state.observed_here(person));
+        let state = person.map_or(ActivityState::Offline, |person| self.state.observed_for_others(person));
         let known = person.and_then(|person| self.state.known(person)).unwrap_or_default();
         let told = &mut self.state.share.as_mut()?.told;
         if state == ActivityState::Offline {
@@ -187,8 +194,8 @@ impl Turn<'_> {
             peer.people.insert(user);
         }
         // Where somebody with streams here belongs, the database has said.
-        if self.state.people.get(&user).is_none_or(|person| person.streams.is_empty()) {
-            self.state.place(user, company, creator_of.into_iter().collect());
+        if self.state.people.get(&user).is_none_or(|person| self.state.known(person).is_none()) {
+            self.place(user, company, creator_of.into_iter().collect());
         }
         let elsewhere = &mut self.state.people.entry(user).or_default().elsewhere;
         elsewhere.retain(|other| other.node != node);

@@ -1,7 +1,7 @@
 //! Presence: online, away, offline, and who is told.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Turn;
 use super::typing::{Lease, TYPING_LEASE};
@@ -43,11 +43,12 @@ impl Turn<'_> {
     pub(super) fn refresh(&mut self, user: UserId) {
         let Some(person) = self.state.people.get(&user) else { return };
         let observed = self.state.observed(person);
-        let now = self.now;
+        let lost = self.state.pulse.lost(Instant::now()).unwrap_or_default();
+        let gone_at = self.now.plus(GRACE.saturating_sub(lost));
         let Some(person) = self.state.people.get_mut(&user) else { return };
         if observed == ActivityState::Offline {
             // Until the grace is over they are what they were.
-            person.gone_at.get_or_insert(now.plus(GRACE));
+            person.gone_at.get_or_insert(gone_at);
         } else {
             person.gone_at = None;
             person.state = Some(observed);
@@ -66,11 +67,12 @@ impl Turn<'_> {
 
     fn settle_one(&mut self, user: UserId) {
         let now = self.now;
+        let is_behind = self.state.pulse.lost(Instant::now()).is_some();
         let Some(person) = self.state.people.get_mut(&user) else {
             self.state.unsettled.remove(&user);
             return;
         };
-        let gone = person.gone_at.is_some_and(|gone_at| gone_at <= now);
+        let gone = !is_behind && person.gone_at.is_some_and(|gone_at| gone_at <= now);
         if gone {
             person.state = Some(ActivityState::Offline);
         }
@@ -96,9 +98,29 @@ impl Turn<'_> {
         let Some(state) = person.state else { return };
         person.announced = Some(state);
         person.announced_at = Some(now);
-        let frame = frame(&StreamEvent::ActivityChange { user_id: user, activity_state: state }, None);
         let circle = self.state.circle(user);
-        for id in self.streams_of(&circle) {
+        self.tell_activity(user, state, &circle);
+    }
+
+    /// Notes where somebody belongs. If that is elsewhere than was known, their old circle sees them go and their new
+    /// one sees them come: to both, nothing else may change.
+    pub(super) fn place(&mut self, user: UserId, company: Option<CompanyId>, creator_of: HashSet<CompanyId>) {
+        let person = self.state.people.get(&user);
+        let is_news =
+            person.is_some_and(|person| person.company != company || !creator_of.is_subset(&person.creator_of));
+        let shown =
+            person.and_then(|person| person.announced).filter(|state| is_news && *state != ActivityState::Offline);
+        let Some(shown) = shown else { return self.state.place(user, company, creator_of) };
+        let before = self.state.circle(user);
+        self.state.place(user, company, creator_of);
+        let after = self.state.circle(user);
+        self.tell_activity(user, ActivityState::Offline, &(&before - &after));
+        self.tell_activity(user, shown, &(&after - &before));
+    }
+
+    fn tell_activity(&mut self, user: UserId, state: ActivityState, to: &HashSet<UserId>) {
+        let frame = frame(&StreamEvent::ActivityChange { user_id: user, activity_state: state }, None);
+        for id in self.streams_of(to) {
             self.push(id, frame.clone());
         }
     }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::peers::{Elsewhere, Peers, Share};
+use super::pulse::Pulse;
 use super::ring::Ring;
 use super::typing::Typing;
 use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
@@ -81,6 +83,8 @@ pub struct State {
     pub unsettled: HashSet<UserId>,
     /// Streams with frames that wait to be written, at the end of the turn.
     pub dirty: Vec<Arc<Outbox>>,
+    /// When this node has run.
+    pub pulse: Pulse,
     /// Why no more streams are taken.
     pub closing: Option<GoodbyeReason>,
 }
@@ -102,6 +106,7 @@ impl State {
             due: BTreeSet::new(),
             unsettled: HashSet::new(),
             dirty: Vec::new(),
+            pulse: Pulse::new(Instant::now()),
             closing: None,
         }
     }
@@ -172,20 +177,32 @@ impl State {
     }
 
     /// What somebody's open streams on this node make of them.
-    pub fn observed_here(&self, person: &Person) -> ActivityState {
-        let mut streams = person.streams.iter().filter_map(|id| self.streams.get(id)).peekable();
-        if streams.peek().is_none() {
-            ActivityState::Offline
-        } else if streams.any(|stream| stream.viewing) {
-            ActivityState::Online
-        } else {
-            ActivityState::Away
-        }
+    fn observed_here(&self, person: &Person) -> ActivityState {
+        state_of(person.streams.iter().filter_map(|id| self.streams.get(id)))
+    }
+
+    /// The same, for other nodes: of streams whose listener has been looked up, since nobody could say before whom
+    /// it concerns.
+    pub fn observed_for_others(&self, person: &Person) -> ActivityState {
+        let streams = person.streams.iter().filter_map(|id| self.streams.get(id));
+        state_of(streams.filter(|stream| stream.access_known.is_some()))
     }
 
     /// The log position at which the directory was last asked about somebody, for a stream on this node.
     pub fn known(&self, person: &Person) -> Option<i64> {
         person.streams.iter().filter_map(|id| self.streams.get(id)?.access_known).max()
+    }
+}
+
+/// What these streams make of their listener.
+fn state_of<'a>(streams: impl Iterator<Item = &'a Stream>) -> ActivityState {
+    let mut streams = streams.peekable();
+    if streams.peek().is_none() {
+        ActivityState::Offline
+    } else if streams.any(|stream| stream.viewing) {
+        ActivityState::Online
+    } else {
+        ActivityState::Away
     }
 }
 

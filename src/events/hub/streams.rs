@@ -98,7 +98,7 @@ impl Hub {
                 return false;
             }
             stream.access_known = Some(known);
-            turn.state.place(user, company, creator_of);
+            turn.place(user, company, creator_of);
             turn.streams_changed(user);
             true
         })
