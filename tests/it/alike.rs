@@ -81,22 +81,23 @@ fn replaced(ids: &mut Vec<Uuid>, text: &str) -> String {
         let end = &piece[word.len()..];
         let cursor =
             word.split_once('-').filter(|(epoch, _)| epoch.len() == 16 && u64::from_str_radix(epoch, 16).is_ok());
-        if let Ok(id) = word.parse::<Uuid>() {
+        let name = if let Ok(id) = word.parse::<Uuid>() {
             let at = ids.iter().position(|known| *known == id).unwrap_or_else(|| {
                 ids.push(id);
                 ids.len() - 1
             });
-            said.push_str(&format!("#{at}"));
+            format!("#{at}")
         } else if OffsetDateTime::parse(word, &Rfc3339).is_ok() {
             // The zeros that end a fraction of a second are left out, so the length differs.
-            said.push('T');
+            "T".to_owned()
         } else if let Some((_, position)) = cursor {
-            said.push_str(&format!("C-{position}"));
+            format!("C-{position}")
         } else if said.ends_with("sig=") || said.ends_with("exp=") {
-            said.push('S');
+            "S".to_owned()
         } else {
-            said.push_str(word);
-        }
+            word.to_owned()
+        };
+        said.push_str(&name);
         said.push_str(end);
     }
     said
