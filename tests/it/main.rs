@@ -21,6 +21,7 @@ mod errors;
 mod hygiene;
 mod idempotency;
 mod openapi;
+mod page;
 mod plans;
 mod postgres;
 mod presence;
