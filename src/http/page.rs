@@ -37,6 +37,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The files of `web/`. Debug builds read them from disk, so that a reload of the page shows a change.
 #[derive(RustEmbed)]
 #[folder = "web/"]
+#[exclude = "pictures/*"]
 struct Web;
 
 /// What is served in every mode.

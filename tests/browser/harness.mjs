@@ -12,6 +12,8 @@ import { fileURLToPath } from "node:url";
 const modules = createRequire(`${process.env.HAGGLE_NODE_MODULES ?? fileURLToPath(new URL("../../target/npm-browser", import.meta.url))}/`);
 const { chromium } = modules("playwright-core");
 const root = fileURLToPath(new URL("../..", import.meta.url));
+/** The program. */
+export const haggle = process.env.HAGGLE_BIN ?? `${root}target/debug/haggle`;
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 
@@ -20,7 +22,7 @@ const PATIENCE = 15_000;
 
 /** A demo on a free port, behind a wire that can be cut. */
 export async function startDemo() {
-  const child = spawn(process.env.HAGGLE_BIN ?? `${root}target/debug/haggle`, ["demo", "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(haggle, ["demo", "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const [first] = await once(lines, "line");
   lines.on("line", () => {});

@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { launch, moodboard, startDemo, twoPeople } from "./harness.mjs";
 
-const folder = fileURLToPath(new URL("../../docs/pictures/", import.meta.url));
+const folder = fileURLToPath(new URL("../../web/pictures/", import.meta.url));
 const browser = await launch();
 
 /** @param {(people: any) => Promise<void>} show */
