@@ -234,6 +234,8 @@ class Upstream {
     this.url = options.url ?? "";
     this.mode = options.mode ?? (this.url === "" && "EventSource" in globalThis ? "cookie" : "bearer");
     const { signal } = this.#stop;
+    // What is open may never hear of it: coming back by the cursor is cheaper than waiting for the silence to be noticed.
+    globalThis.addEventListener?.("offline", () => this.#hangUp(), { signal });
     globalThis.addEventListener?.("online", () => { this.#hurry(); this.#hangUp(); }, { signal });
     globalThis.document?.addEventListener("visibilitychange", () => this.#hurry(), { signal });
     this.#run();

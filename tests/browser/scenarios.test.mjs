@@ -144,15 +144,21 @@ scenario("a file can be dropped and pasted", async ({ left: ada, right: nora }) 
   await nora.sees("pasted.txt");
 });
 
-scenario("a connection that is lost comes back, and nothing is lost or doubled", async ({ demo, left: ada, right: nora, page, errors }) => {
+const LOSSES = {
+  "a wire that is cut": { lose: ({ demo }) => demo.wire.cut(), mend: ({ demo }) => demo.wire.mend() },
+  "a browser that is offline": {
+    lose: ({ page }) => page.context().setOffline(true), mend: ({ page }) => page.context().setOffline(false) },
+};
+for (const [what, { lose, mend }] of Object.entries(LOSSES)) scenario(`${what} loses and doubles nothing`, async (scene) => {
+  const { left: ada, right: nora, page, errors } = scene;
   await ada.say("before");
   await nora.sees("before");
-  demo.wire.cut();
+  await lose(scene);
   await ada.at.locator(".banner", { hasText: "Connection lost" }).waitFor();
   await ada.say("while away 1");
   await ada.say("while away 2");
   await ada.at.locator(".mark", { hasText: "Waiting for the connection" }).first().waitFor();
-  demo.wire.mend();
+  await mend(scene);
   await nora.sees("while away 2");
   await ada.at.locator(".banner").waitFor({ state: "hidden" });
   await ada.say("after");
