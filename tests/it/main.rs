@@ -24,6 +24,7 @@ mod openapi;
 mod plans;
 mod postgres;
 mod presence;
+mod proxies;
 mod queries;
 mod readme;
 mod resume;
