@@ -25,6 +25,7 @@ mod page;
 mod plans;
 mod postgres;
 mod presence;
+mod proxies;
 mod queries;
 mod readme;
 mod resume;

@@ -12,13 +12,13 @@ const README: &str = include_str!("../../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The text under a heading of the second level, up to the next one.
-fn section(heading: &str) -> &'static str {
+pub fn section(heading: &str) -> &'static str {
     let (_, rest) = README.split_once(&format!("\n## {heading}\n")).expect("the heading is there");
     rest.split_once("\n## ").map_or(rest, |(section, _)| section)
 }
 
 /// The fenced blocks of some text: language and content.
-fn blocks(text: &str) -> Vec<(&str, &str)> {
+pub fn blocks(text: &str) -> Vec<(&str, &str)> {
     let pieces: Vec<&str> = text.split("```").collect();
     assert!(pieces.len() % 2 == 1, "every fence is closed");
     let fenced = pieces.into_iter().skip(1).step_by(2);
