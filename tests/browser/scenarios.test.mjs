@@ -145,16 +145,17 @@ scenario("a file can be dropped and pasted", async ({ left: ada, right: nora }) 
 });
 
 const LOSSES = {
-  "a wire that is cut": { lose: ({ demo }) => demo.wire.cut(), mend: ({ demo }) => demo.wire.mend() },
+  "a wire that is cut": {
+    banner: "Connection lost", lose: ({ demo }) => demo.wire.cut(), mend: ({ demo }) => demo.wire.mend() },
   "a browser that is offline": {
-    lose: ({ page }) => page.context().setOffline(true), mend: ({ page }) => page.context().setOffline(false) },
+    banner: "You are offline", lose: ({ page }) => page.context().setOffline(true), mend: ({ page }) => page.context().setOffline(false) },
 };
-for (const [what, { lose, mend }] of Object.entries(LOSSES)) scenario(`${what} loses and doubles nothing`, async (scene) => {
+for (const [what, { banner, lose, mend }] of Object.entries(LOSSES)) scenario(`${what} loses and doubles nothing`, async (scene) => {
   const { left: ada, right: nora, page, errors } = scene;
   await ada.say("before");
   await nora.sees("before");
   await lose(scene);
-  await ada.at.locator(".banner", { hasText: "Connection lost" }).waitFor();
+  await ada.at.locator(".banner", { hasText: banner }).waitFor();
   await ada.say("while away 1");
   await ada.say("while away 2");
   await ada.at.locator(".mark", { hasText: "Waiting for the connection" }).first().waitFor();
