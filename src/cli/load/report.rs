@@ -299,7 +299,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "these are exact")]
     fn nothing_is_divided_by_nothing() {
         assert_eq!((per(5, 0.0), each(5.0, 0, 1_000.0)), (0.0, 0.0));
         assert_eq!((per(5, 2.0), each(2.0, 4_000, 1_000.0)), (2.5, 0.5));

@@ -132,8 +132,8 @@ fn mix(id: u64, number: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn label(number: u64) -> Option<Label> {
-        Some(Label { run: 1, number, due: 0 })
+    fn label(number: u64) -> Label {
+        Label { run: 1, number, due: 0 }
     }
 
     /// A room after message 4, to which messages 5, 6, 7 were sent.
@@ -149,7 +149,7 @@ mod tests {
     fn verdict(room: &Room, ids: &[u64]) -> Verdict {
         let mut heard = Heard::new(4);
         for &id in ids {
-            heard.hear(id, label(id + 5));
+            heard.hear(id, Some(label(id + 5)));
         }
         let mut verdict = Verdict::default();
         verdict.add(room, &[&heard]);
@@ -186,7 +186,7 @@ mod tests {
     fn another_message_under_the_same_number_is_altered() {
         let mut heard = Heard::new(4);
         for (id, number) in [(5, 11), (6, 10), (7, 12)] {
-            heard.hear(id, label(number));
+            heard.hear(id, Some(label(number)));
         }
         let mut verdict = Verdict::default();
         verdict.add(&room(), &[&heard]);
@@ -198,10 +198,10 @@ mod tests {
     fn what_one_stream_brought_all_must_bring() {
         let (mut one, mut other) = (Heard::new(4), Heard::new(4));
         for id in 5..=8 {
-            one.hear(id, label(id + 5));
+            one.hear(id, Some(label(id + 5)));
         }
         for id in 5..=7 {
-            other.hear(id, label(id + 5));
+            other.hear(id, Some(label(id + 5)));
         }
         let mut room = room();
         room.leave_open();
