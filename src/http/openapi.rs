@@ -233,7 +233,7 @@ pub fn down_to_3_0(document: &Value) -> Value {
 /// Takes out what 3.0 does not know: forms with typed parts, content encodings, lists of examples, words beside a
 /// reference. Discriminators go too, since some generators for Rust that want 3.0 take `type` away from the variants
 /// where there is one; the variants' one-valued `type` tells them apart. And patterns, of which they make types that need a
-/// library for regular expressions.
+/// library for regular expressions, and refusals without a body, since they take one type of error per operation.
 fn simplify(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -253,6 +253,9 @@ fn simplify(value: &mut Value) {
             {
                 fields.remove("examples");
                 fields.insert("example".to_owned(), example);
+            }
+            if let Some(responses) = fields.get_mut("responses").and_then(Value::as_object_mut) {
+                responses.retain(|status, response| !status.starts_with('4') || response.get("content").is_some());
             }
             if fields.contains_key("$ref") {
                 fields.retain(|name, _| name == "$ref");
