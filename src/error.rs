@@ -236,7 +236,7 @@ fn forbidden_detail(code: &str) -> &'static str {
     match code {
         "service_only" => "This needs a token whose scope holds haggle:admin.",
         "user_only" => "A service token opens no user route.",
-        "origin_not_allowed" => "This Origin may not use the session cookie.",
+        "origin_not_allowed" => "Pages of this origin may not do that here.",
         "link_expired" => "This link has expired, or its reader has lost access; fetch a new one.",
         _ => "Not allowed.",
     }

@@ -1,7 +1,7 @@
 //! Haggle: a chat server on which creators and companies negotiate campaign contracts.
 //!
 //! Commands and queries over REST, notifications over server-sent events, everything in OpenAPI. One binary; the
-//! truth is in SQLite (embedded) or PostgreSQL.
+//! truth is in SQLite (embedded) or PostgreSQL, which several nodes may share.
 //!
 //! # The map
 //!
@@ -10,7 +10,7 @@
 //! | [`domain`] | the rules, pure: values, contract table, [`decide`](domain::decide) |
 //! | [`commands`] | the write side: queue → batch → one transaction → receipts → delivery |
 //! | [`queries`] | the read side: rooms, a room, contract history; one snapshot each |
-//! | [`events`] | notifications: feed, hub, frames, outboxes, streams, presence, typing |
+//! | [`events`] | notifications: feed, hub, frames, outboxes, streams, presence, typing, the bus between nodes |
 //! | [`store`] | the only place that names a database: schema, types, connections, log, directory |
 //! | [`attachments`] | files: bytes, media types, signed links |
 //! | [`auth`] | tokens, session cookies, web origins, rates |
@@ -34,7 +34,8 @@
 //!
 //! **An event**: committed entries go through the [`Feed`](events::Feed) to the [`Hub`](events::Hub) in unbroken
 //! order; each is encoded once (`events/frame.rs`) and queued in the outboxes of those it concerns. A client that
-//! comes back is taken from its cursor to the present by `events/stream.rs`.
+//! comes back is taken from its cursor to the present by `events/stream.rs`. Other nodes are told by the
+//! [`bus`](events::bus) that there is something to read, and read it from the log.
 //!
 //! # What is promised
 //!

@@ -109,6 +109,7 @@ fn propose(campaign_id: CampaignId, cents: i64) -> Result<Option<Step>, Failed> 
 /// The directory, and a few conversations: one proposal waits for its answer, one contract is approved.
 async fn negotiate(app: &App) -> Result<RoomId, Failed> {
     submit(app, Command::Directory(directory()?)).await?;
+    elsewhere(app).await?;
     let open = Direction::UserToCompany { company_id: NORTHWIND };
     let room =
         create(app, ADA, open, text("Hi! I loved the spring line. Are you looking for creators?", None)?).await?;
@@ -127,9 +128,25 @@ async fn negotiate(app: &App) -> Result<RoomId, Failed> {
     ] {
         send(app, lumen, who, text(what, Some(step))?).await?;
     }
-    let open = Direction::UserToCompany { company_id: LUMEN };
-    create(app, MEI, open, text("Hello Lumen, I would like to hear about the studio campaign.", None)?).await?;
     Ok(room)
+}
+
+/// What else the people of the first conversation have going on.
+async fn elsewhere(app: &App) -> Result<(), Failed> {
+    let open = Direction::CompanyToUser { company_id: LUMEN, to_user_id: ADA };
+    let studio = create(app, LUCA, open, text("A day in our studio, Ada?", propose(STUDIO, 48_000)?)?).await?;
+    send(app, studio, ADA, text("With pleasure.", Some(Step::Accept))?).await?;
+    send(app, studio, LUCA, text("Wonderful. The call sheet follows on Friday.", None)?).await?;
+
+    let open = Direction::UserToCompany { company_id: NORTHWIND };
+    let autumn = create(app, KOFI, open, text("Hello! I shoot knitwear, and autumn light is my thing.", None)?).await?;
+    send(app, autumn, BEN, text("Four photos for the lookbook?", propose(AUTUMN, 72_000)?)?).await?;
+    send(app, autumn, KOFI, text("That is too tight for me this month, sorry.", Some(Step::Cancel))?).await?;
+    let open = Direction::CompanyToUser { company_id: NORTHWIND, to_user_id: MEI };
+    let mei =
+        create(app, NORA, open, text("Mei, your tea film was lovely. Spring?", propose(SPRING, 80_000)?)?).await?;
+    send(app, mei, MEI, text("Thank you! Deal.", Some(Step::Accept))?).await?;
+    send(app, mei, MEI, text("Both videos are live.", Some(Step::Finish))?).await
 }
 
 fn directory() -> Result<Vec<DirectoryOperation>, Failed> {

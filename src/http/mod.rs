@@ -12,6 +12,7 @@ mod extract;
 mod host;
 mod json;
 mod openapi;
+mod page;
 mod rooms;
 mod run;
 pub mod server;
@@ -71,6 +72,7 @@ pub fn description() -> Value {
 pub fn router(app: Arc<App>) -> Router {
     let _ = service::recorder();
     let (api, _) = operations().split_for_parts();
+    let page = if app.config.demo { page::demo() } else { Router::new().route("/", get(service::start_page)) };
     let docs: Router<Arc<App>> = SwaggerUi::new("/docs").config(DocsConfig::from("/openapi.json")).into();
     api.merge(docs.layer(axum::middleware::map_response(relax_for_docs)))
         .route("/openapi.json", get(service::openapi_3_1))
@@ -78,7 +80,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/livez", get(service::livez))
         .route("/readyz", get(service::readyz))
         .route("/metrics", get(service::metrics_for_service))
-        .route("/", get(service::start_page))
+        .merge(page::library())
+        .merge(page)
         .fallback(edge::not_found)
         .method_not_allowed_fallback(edge::method_not_allowed)
         // Bodies have limits of their own, told as problems.

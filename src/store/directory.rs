@@ -113,6 +113,28 @@ pub async fn employees(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMa
     Ok(of)
 }
 
+/// Who and what there is, oldest ids first, at most `limit` of each.
+///
+/// # Errors
+/// What the database said.
+pub async fn listing(conn: &mut Conn, limit: i64) -> QueryResult<(Vec<User>, Vec<Company>, Vec<Campaign>)> {
+    let people: Vec<UserRow> = on!(conn, |c| users::table
+        .filter(users::active.eq(true))
+        .order(users::id)
+        .limit(limit)
+        .select(UserRow::as_select())
+        .load(c))?;
+    let firms: Vec<CompanyRow> =
+        on!(conn, |c| companies::table.order(companies::id).limit(limit).select(CompanyRow::as_select()).load(c))?;
+    let offers: Vec<CampaignRow> =
+        on!(conn, |c| campaigns::table.order(campaigns::id).limit(limit).select(CampaignRow::as_select()).load(c))?;
+    Ok((
+        people.into_iter().map(User::from).collect(),
+        firms.into_iter().map(Company::from).collect(),
+        offers.into_iter().map(Campaign::from).collect(),
+    ))
+}
+
 /// The companies that somebody has rooms with, as a creator.
 ///
 /// # Errors

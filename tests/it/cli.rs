@@ -36,7 +36,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    /// Any command.
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("haggle starts");
         let (sender, lines) = channel();
         forward(child.stdout.take().expect("piped"), sender.clone());

@@ -84,9 +84,11 @@ async fn every_answer_tells_browsers_to_trust_it_with_nothing() {
         assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"), "{page}");
     }
     let stream = cast.ada.request(Method::GET, "/v1/events").send().await.expect("a stream");
-    for (name, value) in
-        [("cache-control", "no-store"), ("x-accel-buffering", "no"), ("x-content-type-options", "nosniff")]
-    {
+    for (name, value) in [
+        ("cache-control", "no-store, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+    ] {
         assert_eq!(stream.headers()[name], value, "{name} of the stream");
     }
     assert!(!stream.headers().contains_key("content-encoding"));

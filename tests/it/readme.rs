@@ -6,19 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Database, Server};
+use crate::harness::{Actor, Database, Server, is_here};
 
 const README: &str = include_str!("../../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The text under a heading of the second level, up to the next one.
-fn section(heading: &str) -> &'static str {
+pub fn section(heading: &str) -> &'static str {
     let (_, rest) = README.split_once(&format!("\n## {heading}\n")).expect("the heading is there");
     rest.split_once("\n## ").map_or(rest, |(section, _)| section)
 }
 
 /// The fenced blocks of some text: language and content.
-fn blocks(text: &str) -> Vec<(&str, &str)> {
+pub fn blocks(text: &str) -> Vec<(&str, &str)> {
     let pieces: Vec<&str> = text.split("```").collect();
     assert!(pieces.len() % 2 == 1, "every fence is closed");
     let fenced = pieces.into_iter().skip(1).step_by(2);
@@ -52,17 +52,6 @@ fn assert_fits(printed: &str, documented: &str, step: &str) {
     let same = printed.lines().count() == documented.lines().count();
     let fit = same && lines.iter().all(|(line, documented)| fits(line, documented));
     assert!(fit, "the step\n{step}\nprinted\n{printed}\nbut the README says\n{documented}");
-}
-
-/// Whether a program is here; where it is required it must be.
-fn is_here(program: &str) -> bool {
-    let here = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok_and(|it| it.success());
-    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains(program));
-    assert!(here || !required, "{program} is required and not installed");
-    if !here {
-        eprintln!("skipped: {program} is not installed");
-    }
-    here
 }
 
 /// Runs a script in a folder with `haggle` on the path, for two minutes at most.
@@ -112,45 +101,28 @@ fn the_tour_prints_what_it_says() {
     }
 }
 
-/// Stands in for what only a browser has: relative addresses, and an `EventSource` whose events this test makes up.
+/// Runs the script against a server: relative addresses are the server's, and somebody else writes meanwhile.
 const PAGE: &str = r#"
-const [url, token] = process.argv.slice(2);
+const [url, user, token, other, room] = process.argv.slice(2);
 const realFetch = globalThis.fetch;
-const answers = [];
-globalThis.fetch = async (path, options) => {
-  const answer = await realFetch(url + path, options);
-  answers.push([path, answer.status, answer.headers.get("set-cookie")]);
-  return answer;
-};
-globalThis.EventSource = class {
-  constructor(path) { Object.assign(this, { path, heard: {} }); }
-  addEventListener(name, hear) { this.heard[name] = hear; }
-  close() { this.closed = true; }
-  say(name, data, place = "") {
-    const changed = new Promise((resolve) => { next = resolve; });
-    this.heard[name]({ data: JSON.stringify({ type: name, ...data }), lastEventId: place === "" ? "" : `epoch-${place}` });
-    return changed;
-  }
-};
-let next;
+globalThis.fetch = (path, options) => realFetch(url + path, options);
+const bearer = (token) => ({ Authorization: `Bearer ${token}`, "Content-Type": "application/json" });
+const write = (token, content) => fetch(`/v1/rooms/${room}/messages`, { method: "POST", headers: bearer(token), body: JSON.stringify({ content }) });
 function check(what, holds) { if (!holds) { console.error(`not so: ${what}`); process.exit(1); } }
-
-const events = await connect(token, (rooms) => next([...rooms.values()]));
-check("the cookie is set", answers[0][1] === 204 && answers[0][2].includes("Path=/v1/events"));
-check("the stream is opened", events.path === "/v1/events");
-let [room] = await events.say("hello", { user_id: "me", resumed: false }, 1);
-check("the rooms are there", room.last_message.content === "Hi!" && room.new_messages === 1);
-const news = (id) => ({ room_id: room.id, message: { id: 2, content: "News", from_user: { id } } });
-[room] = await events.say("new_message", news("other"), 0);
-check("what is known is not applied", room.new_messages === 1);
-[room] = await events.say("new_message", news("other"), 1000);
-check("news are counted", room.new_messages === 2 && room.last_message.content === "News");
-[room] = await events.say("new_message", news("me"), 1001);
-check("what I write I have seen", room.new_messages === 0);
-[room] = await events.say("resync", {}, 1002);
-check("a resync fetches again", room.new_messages === 1);
-await events.say("goodbye", { reason: "token_expired" });
-check("an expired token ends it", events.closed);
+let next;
+const changes = [];
+const change = async () => { while (changes.length === 0) await new Promise((resolve) => { next = resolve; }); return changes.shift(); };
+const stream = watchRooms(user, async () => token, (rooms) => { changes.push(structuredClone(rooms.get(room))); next?.(); });
+let now = await change();
+check("the rooms are there", now.last_message.content === "Hi!" && now.new_messages === 1);
+await write(other, "News");
+now = await change();
+check("news are counted", now.last_message.content === "News" && now.new_messages === 2 && now.company.name === "Northwind");
+await write(token, "Mine");
+now = await change();
+check("what I write I have seen", now.last_message.content === "Mine" && now.new_messages === 0);
+stream.close();
+process.exit(0);
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,14 +131,17 @@ async fn the_page_script_keeps_its_rooms() {
         return;
     }
     let script = blocks(section("In the browser")).into_iter().find(|(language, _)| *language == "js").expect("it").1;
+    let library = Path::new(ROOT).join("web/haggle.js").display().to_string();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("page.mjs");
-    std::fs::write(&file, format!("{script}\n{PAGE}")).expect("written");
+    assert!(script.contains("\"/haggle.js\""));
+    std::fs::write(&file, format!("{}\n{PAGE}", script.replace("/haggle.js", &library))).expect("written");
     let server = Server::start(&Database::Sqlite).await;
     let cast = server.cast().await;
-    cast.ada.open_room(cast.north, "Hi!").await;
-    let (url, token) = (server.url.clone(), cast.nora.token.clone().expect("a token"));
-    let node = move || Command::new("timeout").args(["60", "node"]).arg(file).args([url, token]).output();
+    let room = cast.ada.open_room(cast.north, "Hi!").await.to_string();
+    let token = |of: &Actor| of.token.clone().expect("a token");
+    let args = [server.url.clone(), cast.nora.id().to_string(), token(&cast.nora), token(&cast.ada), room];
+    let node = move || Command::new("timeout").args(["60", "node"]).arg(file).args(args).output();
     let output = tokio::task::spawn_blocking(node).await.expect("no panic").expect("node starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -234,7 +209,7 @@ fn the_codes_are_those_of_the_code() {
 #[test]
 fn the_files_it_names_are_there() {
     for path in quoted(&README.replace("```", "")) {
-        let is_path = ["src/", "tests/", "scripts/", ".ci/"].iter().any(|folder| path.starts_with(folder));
+        let is_path = ["src/", "tests/", "scripts/", ".ci/", "web/"].iter().any(|folder| path.starts_with(folder));
         let file = path.split(' ').next().unwrap_or_default();
         assert!(!is_path || Path::new(ROOT).join(file).exists(), "{path}");
     }

@@ -368,7 +368,7 @@ async fn the_head_keeps_proxies_from_buffering(database: Database) {
     assert_eq!(head.status(), 200);
     for (name, value) in [
         ("content-type", "text/event-stream"),
-        ("cache-control", "no-store"),
+        ("cache-control", "no-store, no-transform"),
         ("x-accel-buffering", "no"),
         ("x-content-type-options", "nosniff"),
     ] {

@@ -134,7 +134,7 @@ async fn a_stream_sends_its_head_and_then_each_turns_events_in_order() {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     for field in [
         "content-type: text/event-stream",
-        "cache-control: no-store",
+        "cache-control: no-store, no-transform",
         "x-accel-buffering: no",
         "transfer-encoding: chunked",
         "connection: close",

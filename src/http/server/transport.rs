@@ -17,6 +17,10 @@ use crate::events::outbox::Outbox;
 /// Tells nginx and its like to pass each event on at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// A proxy that compresses may hold the end of an event back until the next (`HAProxy` does); it must not touch it
+/// (RFC 9111 §5.2.2.6).
+const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("no-store, no-transform");
+
 /// The way from an outbox to the client of one request; an extractor for the event stream's handler.
 #[derive(Clone, Default)]
 pub struct Transport {
@@ -66,7 +70,7 @@ fn event_stream(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }

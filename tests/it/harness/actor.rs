@@ -41,6 +41,11 @@ impl Actor {
         Self { url: url.to_owned(), streams: url.to_owned(), ..self.clone() }
     }
 
+    /// The same person with another client.
+    pub fn with_client(self, http: &reqwest::Client) -> Self {
+        Self { http: http.clone(), ..self }
+    }
+
     /// A request with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let stream = method == Method::GET && path.starts_with("/v1/events");

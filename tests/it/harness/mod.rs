@@ -8,6 +8,8 @@ pub mod issued;
 pub mod nats;
 mod node;
 mod postgres;
+pub mod proxy;
+mod relay;
 pub mod s3;
 mod server;
 mod stream;
@@ -18,9 +20,25 @@ pub use cast::{Cast, id};
 pub use ground::Ground;
 pub use node::{Node, haggle};
 pub use postgres::{Postgres, Stop, free_port, put_private};
+pub use relay::Relay;
 pub use s3::S3;
 pub use server::{Database, SECRET, Server};
 pub use stream::{Event, EventStream, position};
+
+/// Whether a program is here; where it is required it must be.
+pub fn is_here(program: &str) -> bool {
+    let here = std::process::Command::new(program)
+        .arg("--version")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|it| it.success());
+    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains(program));
+    assert!(here || !required, "{program} is required and not installed");
+    if !here {
+        eprintln!("skipped: {program} is not installed");
+    }
+    here
+}
 
 /// Waits until something has become so, of which nobody tells.
 pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {

@@ -1,9 +1,13 @@
 //! An open event stream, read by a library that is not ours.
 
+use std::io::Write;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use eventsource_stream::Eventsource;
+use flate2::write::GzDecoder;
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use tokio_stream::{Stream, StreamExt};
 
@@ -36,6 +40,8 @@ pub struct EventStream {
     pub hello: Event,
     /// The last id that was read.
     pub last_id: String,
+    /// Whether it came compressed.
+    pub zipped: bool,
 }
 
 impl EventStream {
@@ -49,14 +55,17 @@ impl EventStream {
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap_or_default());
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut last = String::new();
-        let events = response.bytes_stream().eventsource().map_while(Result::ok).map(move |event| {
+        let zipped = response.headers().get("content-encoding").map(|it| assert_eq!(it, "gzip")).is_some();
+        let mut unzip = Unzip(GzDecoder::new(Vec::new()));
+        let bytes = response.bytes_stream().map_ok(move |piece| if zipped { unzip.piece(&piece) } else { piece });
+        let events = bytes.eventsource().map_while(Result::ok).map(move |event| {
             // The library repeats the last id on events without one; the wire does not.
             let id = if event.id == last { String::new() } else { event.id.clone() };
             last.clone_from(&event.id);
             let data = serde_json::from_str(&event.data).expect("JSON");
             Event { name: event.event, id, data, retry: event.retry }
         });
-        let mut stream = Self { events: Box::pin(events), hello: Event::none(), last_id: String::new() };
+        let mut stream = Self { events: Box::pin(events), hello: Event::none(), last_id: String::new(), zipped };
         loop {
             stream.hello = stream.next_within(patience).await.expect("the stream begins");
             if stream.hello.name != "heartbeat" {
@@ -115,6 +124,16 @@ impl EventStream {
             }
         }
         reason.expect("a goodbye before the end")
+    }
+}
+
+/// Unpacks gzip piece by piece, holding nothing back that a reader could have by now.
+struct Unzip(GzDecoder<Vec<u8>>);
+
+impl Unzip {
+    fn piece(&mut self, piece: &[u8]) -> Bytes {
+        self.0.write_all(piece).and_then(|()| self.0.flush()).expect("gzip");
+        std::mem::take(self.0.get_mut()).into()
     }
 }
 
