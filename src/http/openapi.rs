@@ -232,13 +232,17 @@ pub fn down_to_3_0(document: &Value) -> Value {
 
 /// Takes out what 3.0 does not know: forms with typed parts, content encodings, lists of examples, words beside a
 /// reference. Discriminators go too, since some generators for Rust that want 3.0 take `type` away from the variants
-/// where there is one; the variants' one-valued `type` tells them apart.
+/// where there is one; the variants' one-valued `type` tells them apart. And patterns, of which they make types that need a
+/// library for regular expressions, and refusals without a body, since they take one type of error per operation.
 fn simplify(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.remove("contentMediaType");
             fields.remove("contentEncoding");
             fields.remove("discriminator");
+            if fields.get("pattern").is_some_and(Value::is_string) {
+                fields.remove("pattern");
+            }
             if let Some(content) = fields.get_mut("content").and_then(Value::as_object_mut)
                 && content.len() > 1
             {
@@ -249,6 +253,9 @@ fn simplify(value: &mut Value) {
             {
                 fields.remove("examples");
                 fields.insert("example".to_owned(), example);
+            }
+            if let Some(responses) = fields.get_mut("responses").and_then(Value::as_object_mut) {
+                responses.retain(|status, response| !status.starts_with('4') || response.get("content").is_some());
             }
             if fields.contains_key("$ref") {
                 fields.retain(|name, _| name == "$ref");

@@ -27,8 +27,9 @@ use crate::wire::{
 /// the id of an upload, or in a form.
 #[utoipa::path(
     post, path = "/v1/rooms", operation_id = "create_chat_room", tag = "commands",
-    params(("Idempotency-Key" = Option<uuid::Uuid>, Header, nullable = false,
-        description = "Makes retries safe, and becomes the message's `message_id`. UUIDv7 advised; made by the server when absent.")),
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false,
+        pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        description = "A UUID that makes retries safe, and becomes the message's `message_id`. UUIDv7 advised; made by the server when absent.")),
     request_body(content(
         (CreateChatRoom = "application/json"),
         (RoomForm = "multipart/form-data"),
@@ -70,8 +71,9 @@ pub async fn create_chat_room(State(app): State<Arc<App>>, caller: Caller, reque
     post, path = "/v1/rooms/{room_id}/messages", operation_id = "send_message", tag = "commands",
     params(
         ("room_id" = RoomId, Path, description = "The room"),
-        ("Idempotency-Key" = Option<uuid::Uuid>, Header, nullable = false,
-            description = "Makes retries safe, and becomes the message's `message_id`. UUIDv7 advised; made by the server when absent."),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false,
+            pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+            description = "A UUID that makes retries safe, and becomes the message's `message_id`. UUIDv7 advised; made by the server when absent."),
     ),
     request_body(content(
         (MessageInput = "application/json"),

@@ -11,6 +11,7 @@ mod alike;
 mod attachments;
 mod bus;
 mod cli;
+mod clients;
 mod cluster;
 mod commands;
 mod contracts;

@@ -156,7 +156,7 @@ async fn stay(stream: &mut EventStream, until: Instant) {
     }
 }
 
-/// At once, as configured: HAProxy by itself notices only when it has something to pass on.
+/// At once, as configured: `HAProxy` by itself notices only when it has something to pass on.
 async fn a_reader_who_leaves_is_noticed(kind: Kind) {
     let stage = Stage::new(trusting).await;
     let proxy = stage.behind(kind, documented(kind)).await;

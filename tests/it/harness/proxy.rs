@@ -1,4 +1,4 @@
-//! Real reverse proxies, nginx and HAProxy as Debian has them, on free ports, gone when the tests are.
+//! Real reverse proxies, nginx and `HAProxy` as Debian has them, on free ports, gone when the tests are.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -66,7 +66,7 @@ http {
 }
 ";
 
-/// As in Debian's file. HAProxy compresses every type unless told which.
+/// As in Debian's file. `HAProxy` compresses every type unless told which.
 const HAPROXY: &str = "
 defaults
     mode http
