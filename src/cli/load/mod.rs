@@ -159,7 +159,7 @@ impl Run {
     }
 
     /// Whether a message that was due then is after the warm-up.
-    fn counts(&self, due: u64) -> bool {
+    fn is_measured(&self, due: u64) -> bool {
         due >= self.warmup
     }
 }
