@@ -226,6 +226,42 @@ for (const [what, { banner, lose, mend }] of Object.entries(LOSSES)) scenario(`$
   errors.splice(0, errors.length, ...errors.filter((it) => !/ERR_|fetching failed/.test(it)));
 });
 
+scenario("who could not go on where they were is not told that nothing was missed", async ({ demo, left: ada, page, errors }) => {
+  const toast = page.locator(".toast", { hasText: "Ada: back online" });
+  const lose = async () => {
+    demo.wire.cut();
+    await ada.at.locator(".banner").waitFor();
+    demo.wire.mend();
+    await toast.waitFor();
+    const said = await toast.textContent();
+    await toast.waitFor({ state: "detached" });
+    return said;
+  };
+  assert.equal(await lose(), "Ada: back online, nothing was missed.");
+  await page.route("**/v1/events?*", (route) => route.continue({ headers: { ...route.request().headers(), "last-event-id": "elsewhere-1" } }));
+  assert.equal(await lose(), "Ada: back online.");
+  errors.splice(0, errors.length, ...errors.filter((it) => !/ERR_|fetching failed/.test(it)));
+});
+
+scenario("a token that is refused is replaced, and a message that is refused stays in view", async ({ left: ada, right: nora, page, errors }) => {
+  let tokens = 0;
+  page.on("request", (request) => { if (request.url().endsWith("/demo/token")) tokens += 1; });
+  const refuse = (status, code, detail) => page.route("**/messages", (route) =>
+    route.fulfill({ status, json: { status, code, detail } }), { times: 1 });
+  await refuse(401, "invalid_token", "");
+  await ada.say("with another token");
+  await nora.sees("with another token");
+  assert.equal(tokens, 1);
+  await refuse(403, "forbidden", "You may not write here.");
+  await ada.say("not for good");
+  const row = ada.at.locator(".row.is-failed", { hasText: "not for good" });
+  await row.getByRole("alert").filter({ hasText: "You may not write here." }).waitFor();
+  await row.getByRole("button", { name: "Try again" }).click();
+  await nora.sees("not for good");
+  await row.waitFor({ state: "detached" });
+  errors.splice(0, errors.length, ...errors.filter((it) => !/40[13]/.test(it)));
+});
+
 scenario("an answer that is lost makes no second message", async ({ left: ada, right: nora, page, errors }) => {
   await page.route("**/messages", async (route) => {
     await route.fetch();
