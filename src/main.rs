@@ -1,4 +1,4 @@
-//! The command line: `haggle serve | demo | token | tail | migrate | openapi`.
+//! The command line: `haggle serve | demo | token | tail | load | migrate | openapi`.
 
 mod cli;
 

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
 mod demo;
+mod load;
 mod serve;
 mod tail;
 mod token;
@@ -31,6 +32,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Follow an event stream in the terminal, resuming whenever it breaks
     Tail(tail::TailArgs),
+    /// Put a server of this machine under load and measure it
+    Load(Box<load::LoadArgs>),
     /// Bring the database up to date and exit (`serve` does this too)
     Migrate(Box<Settings>),
     /// Print the API description
@@ -71,6 +74,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => block_on(demo::demo(args.port)),
         Command::Token(args) => token::token(&args),
         Command::Tail(args) => block_on(tail::tail(args)),
+        Command::Load(args) => block_on(load::load(*args)),
         Command::Migrate(settings) => block_on(migrate(*settings)),
         Command::Openapi(args) => openapi(&args),
     };

@@ -22,6 +22,14 @@ pub struct TokenArgs {
     /// Hours that it is valid
     #[arg(long, default_value_t = 24)]
     pub hours: u32,
+    /// With which secret
+    #[command(flatten)]
+    pub signer: Signer,
+}
+
+/// What tokens are signed with, and for which server.
+#[derive(Args, Clone)]
+pub struct Signer {
     /// The shared secret; without it the one in the data folder
     #[arg(long, env = "HAGGLE_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
@@ -43,25 +51,48 @@ pub fn token(args: &TokenArgs) -> Result<(), Failed> {
 }
 
 fn make(args: &TokenArgs) -> Result<String, Failed> {
-    let secret = match &args.jwt_secret {
-        Some(secret) => secret.clone().into_bytes(),
-        None => read_secret(args)?,
-    };
-    if secret.len() < MIN_SECRET_BYTES {
-        return Err("the secret must have at least 32 bytes".into());
-    }
-    let lifetime = Duration::from_secs(u64::from(args.hours) * 3_600);
-    let (audience, issuer) = (args.jwt_audience.as_deref(), args.jwt_issuer.as_deref());
-    let now = CLOCK.now();
+    let secret = args.signer.secret()?;
     Ok(match args.user {
-        Some(user) => mint(&secret, user, lifetime, now, audience, issuer),
-        None => mint_service(&secret, lifetime, now, audience, issuer),
+        Some(user) => args.signer.user(&secret, user, args.hours),
+        None => args.signer.service(&secret, args.hours),
     })
 }
 
-fn read_secret(args: &TokenArgs) -> Result<Vec<u8>, Failed> {
-    let path = args.data_dir.join("jwt-secret");
-    std::fs::read(&path).map_err(|error| {
-        format!("{}: {error}. Start `haggle serve` once, or give --jwt-secret or --data-dir.", path.display()).into()
-    })
+impl Signer {
+    /// The shared secret.
+    ///
+    /// # Errors
+    /// A sentence, if it is too short or the data folder has none.
+    pub fn secret(&self) -> Result<Vec<u8>, Failed> {
+        let secret = match &self.jwt_secret {
+            Some(secret) => secret.clone().into_bytes(),
+            None => self.read_secret()?,
+        };
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err("the secret must have at least 32 bytes".into());
+        }
+        Ok(secret)
+    }
+
+    fn read_secret(&self) -> Result<Vec<u8>, Failed> {
+        let path = self.data_dir.join("jwt-secret");
+        std::fs::read(&path).map_err(|error| {
+            format!("{}: {error}. Start `haggle serve` once, or give --jwt-secret or --data-dir.", path.display())
+                .into()
+        })
+    }
+
+    /// A user's token, valid for so many hours.
+    pub fn user(&self, secret: &[u8], user: UserId, hours: u32) -> String {
+        mint(secret, user, lifetime(hours), CLOCK.now(), self.jwt_audience.as_deref(), self.jwt_issuer.as_deref())
+    }
+
+    /// The host application's token, valid for so many hours.
+    pub fn service(&self, secret: &[u8], hours: u32) -> String {
+        mint_service(secret, lifetime(hours), CLOCK.now(), self.jwt_audience.as_deref(), self.jwt_issuer.as_deref())
+    }
+}
+
+fn lifetime(hours: u32) -> Duration {
+    Duration::from_secs(u64::from(hours) * 3_600)
 }

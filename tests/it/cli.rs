@@ -15,7 +15,7 @@ use crate::harness::{haggle, id};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What tokens for [`Running::serve`] are signed with.
 pub const SECRET: &str = "a secret for the command line's tests";
-const COMMANDS: [&str; 6] = ["serve", "demo", "token", "tail", "migrate", "openapi"];
+const COMMANDS: [&str; 7] = ["serve", "demo", "token", "tail", "load", "migrate", "openapi"];
 
 fn run(command: &mut Command) -> Output {
     command.output().expect("haggle runs")
@@ -59,6 +59,11 @@ impl Running {
             .env("HAGGLE_LISTEN", "127.0.0.1:0");
         command.env("HAGGLE_DATA_DIR", folder).env("HAGGLE_JWT_SECRET", SECRET);
         Self::start(command)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Reads up to the first line that holds this.

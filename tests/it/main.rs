@@ -21,6 +21,7 @@ mod directory;
 mod errors;
 mod hygiene;
 mod idempotency;
+mod load;
 mod openapi;
 mod page;
 mod plans;
