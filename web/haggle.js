@@ -20,7 +20,8 @@
 /**
  * @typedef {object} StreamOptions
  * @property {string} user  Whose stream this is: the `sub` of the tokens.
- * @property {() => string | Promise<string>} token  A token that is good for a while; asked for at every connection.
+ * @property {(need: { fresh: boolean }) => string | Promise<string>} token  A token that is good for a while; asked for
+ *   at every connection. `fresh`: the server answered 401 to the last one, do not return it from a cache again.
  * @property {(event: StreamEvent, cursor?: string) => unknown} onEvent  Each event, in order, once.
  * @property {(reason: string) => string | void | Promise<string | void>} onResync  Fetch everything: at first, and when
  *   what was missed cannot be replayed. Events wait for it; those at or before the `position` it returns are left out.
@@ -203,8 +204,8 @@ class Refused extends Error {
 /** Throws what the server says in place of success. @param {Response} response */
 async function demand(response) {
   if (response.ok) return response;
-  const problem = await response.json().catch(() => ({ status: response.status, code: "not_haggle" }));
-  throw new Refused(problem);
+  const problem = await response.json().catch(() => ({ code: "not_haggle" }));
+  throw new Refused({ ...problem, status: response.status });
 }
 
 /** The connection to the server, one after the other. */
@@ -215,6 +216,8 @@ class Upstream {
   /** Ends the wait of the moment. */
   #hurry = () => {};
   #told = true;
+  /** Whether the last token was refused. */
+  #stale = false;
   #connection = "";
   #heartbeat = 15;
   #retry = 2_000;
@@ -259,9 +262,10 @@ class Upstream {
       this.#goodbye = undefined;
       const began = Date.now();
       try {
-        await this.#connect(await this.options.token());
+        await this.#connect(await this.#token());
       } catch (error) {
         const problem = error instanceof Refused ? error.problem : undefined;
+        if (problem?.status === 401) this.#stale = true;
         if (problem && ["unknown_user", "deactivated", "user_only"].includes(problem.code)) {
           return this.to.refused(problem);
         }
@@ -272,6 +276,13 @@ class Upstream {
       this.to.state("waiting");
       await this.#wait(failures);
     }
+  }
+
+  async #token() {
+    const fresh = this.#stale;
+    const token = await this.options.token({ fresh });
+    this.#stale = false;
+    return token;
   }
 
   /** Clean ends are followed at once, others after what the server asked for, longer each time, never in step. */
@@ -372,11 +383,12 @@ class Upstream {
   async #tellViewing() {
     if (this.#connection === "" || this.viewing === this.#told) return;
     const viewing = this.#told = this.viewing;
-    const headers = { Authorization: `Bearer ${await this.options.token()}`, "Content-Type": "application/json" };
+    const headers = { Authorization: `Bearer ${await this.#token()}`, "Content-Type": "application/json" };
     const body = JSON.stringify({ viewing });
     const path = `${this.url}/v1/events/${this.#connection}/viewing`;
     // A hint: if it is lost, the next change or connection tells it.
-    await fetch(path, { method: "PUT", headers, body, keepalive: true }).catch(() => {});
+    const answer = await fetch(path, { method: "PUT", headers, body, keepalive: true }).catch(() => undefined);
+    if (answer?.status === 401) this.#stale = true;
   }
 }
 

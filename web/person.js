@@ -2,7 +2,7 @@
 /** One person at the server: their state, what they can do, and the stream that keeps it true. */
 
 import { expiryOf, newKey, openStream } from "./haggle.js";
-import { begin, reduce, unread } from "./state.js";
+import { begin, changing, doneAlready, reduce, unread } from "./state.js";
 import { fileName, fullName, lostRace, money, refusal } from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
@@ -72,7 +72,7 @@ export class Person {
     this.config = config;
     this.state = begin(id);
     this.stream = openStream({
-      user: id, mode, token: () => this.token(),
+      user: id, mode, token: (need) => this.token(need),
       onResync: () => this.load(),
       onEvent: (event) => this.dispatch({ type: "event", event }),
       onState: (link) => {
@@ -110,8 +110,9 @@ export class Person {
     });
   }
 
-  /** A token that is good for a while. */
-  async token() {
+  /** A token that is good for a while; `fresh`: the last one was refused. @param {{ fresh?: boolean }} [need] */
+  async token({ fresh = false } = {}) {
+    if (fresh) this.#token = "";
     if (expiryOf(this.#token || "..") - Date.now() > 60_000 && this.#token) return this.#token;
     this.#token = await demoToken(this.id);
     return this.#token;
@@ -124,16 +125,27 @@ export class Person {
    * @returns {Promise<any>}
    */
   async call(path, { method = "GET", body, key } = {}) {
+    const token = await this.token();
     /** @type {Record<string, string>} */
-    const headers = { Authorization: `Bearer ${await this.token()}` };
+    const headers = { Authorization: `Bearer ${token}` };
     if (body) headers["Content-Type"] = "application/json";
     if (key) headers["Idempotency-Key"] = key;
-    const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-    if (answer.status === 401) this.#token = "";
+    const attempt = () => fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    let answer = await attempt();
+    if (answer.status === 401) {
+      this.#distrust(token);
+      headers.Authorization = `Bearer ${await this.token()}`;
+      answer = await attempt();
+    }
     if (!answer.ok) {
       throw new Refused(await answer.json().catch(() => ({ status: answer.status, code: "not_haggle" })));
     }
     return answer.status === 204 ? undefined : answer.json();
+  }
+
+  /** Forgets a token that was refused, unless there is another one already. @param {string} token */
+  #distrust(token) {
+    if (this.#token === token) this.#token = "";
   }
 
   /** Fetches everything; returns the cursor it is consistent with. */
@@ -148,14 +160,14 @@ export class Person {
     }
     this.dispatch({ type: "rooms", rooms });
     // Marks and contracts of the open room may have moved without a message.
-    if (this.state.open) await this.loadRoom(this.state.open);
+    if (this.state.open && !this.state.rooms[this.state.open]?.gone) await this.loadRoom(this.state.open);
     return first.position;
   }
 
   /** Loads the room that is open if what is there has a hole. */
   #reload() {
     const room = this.state.open ? this.state.rooms[this.state.open] : undefined;
-    if (room && !room.loaded && this.state.ready) this.loadRoom(room.id).catch(() => {});
+    if (room && !room.loaded && !room.gone && this.state.ready) this.loadRoom(room.id).catch(() => {});
   }
 
   /** @param {string} id */
@@ -212,8 +224,14 @@ export class Person {
     this.call(`/v1/rooms/${room}/typing`, { method: "PUT", body: { typing } }).catch(() => {});
   }
 
-  /** Sends, in order, until it is known to be sent or refused. @param {string} room @param {Draft} draft */
+  /**
+   * Sends, in order, until it is known to be sent or refused; a change of a contract only if no other is on its way.
+   * @param {string} room
+   * @param {Draft} draft
+   */
   send(room, { content, change, campaign, file }) {
+    const known = this.state.rooms[room];
+    if (change && known && changing(known)) return;
     const key = newKey();
     const preview = file && /^image\/(png|jpeg|gif|webp|avif)$/.test(file.type) ? URL.createObjectURL(file) : undefined;
     if (file) this.#files.set(key, file);
@@ -298,6 +316,7 @@ export class Person {
       request.onerror = () => reject(new Error("the network failed"));
       request.onload = () => {
         if (request.status < 300) return resolve(undefined);
+        if (request.status === 401) this.#distrust(token);
         try {
           reject(new Refused(JSON.parse(request.responseText)));
         } catch (error) {
@@ -311,13 +330,15 @@ export class Person {
   /** @param {string} room @param {Pending} pending @param {Problem | undefined} problem */
   #refused(room, pending, problem) {
     const { change, content, file } = pending;
+    const bare = change && content === "" && !file;
+    const own = bare && problem?.contract && doneAlready(change, problem.contract, this.id);
     const why = problem?.contract && change ? this.#race(change.type, problem.contract) : refusal(problem);
     if (problem?.contract) this.dispatch({ type: "contract", room, contract: problem.contract });
-    if (change) this.dispatch({ type: "notice", room, notice: why });
+    if (change && !own) this.dispatch({ type: "notice", room, notice: why });
     // A bare change is told and forgotten; words and files are kept to be sent again.
-    if (change && content === "" && !file) this.drop(room, pending);
+    if (bare) this.drop(room, pending);
     else this.dispatch({ type: "progress", room, key: pending.key, change: { stage: "failed", why } });
-    this.loadRoom(room).catch(() => {});
+    if (!this.state.rooms[room]?.gone) this.loadRoom(room).catch(() => {});
   }
 
   /** @param {NonNullable<Pending["change"]>["type"]} attempt @param {import("./api.d.ts").Contract} contract */

@@ -43,6 +43,7 @@
  * @property {boolean} loaded  whether `messages` reaches to `last`
  * @property {Pending[]} pending
  * @property {string} [notice]  what to tell about a change that was refused
+ * @property {boolean} [gone]  not there any more: kept for what could not be sent
  */
 
 /**
@@ -50,6 +51,7 @@
  * @property {string} me
  * @property {boolean} ready  whether the rooms are there
  * @property {import("./haggle.js").StreamState} link
+ * @property {boolean} [resumed]  whether the open connection went on where the last one ended, once that is known
  * @property {string} [refused]  why this person is not let in
  * @property {Record<string, RoomState>} rooms
  * @property {Record<string, UserInfo>} users
@@ -80,7 +82,8 @@ export const begin = (me) => ({ me, ready: false, link: "connecting", rooms: {},
 /** @param {State} state @param {Action} action @returns {State} */
 export function reduce(state, action) {
   switch (action.type) {
-    case "link": return { ...state, link: action.link };
+    case "link":
+      return { ...state, link: action.link, resumed: action.link === "open" ? state.resumed : undefined };
     case "refused": return { ...state, refused: action.why, link: "closed" };
     case "rooms": return withRooms(state, action.rooms);
     case "room": return withRoom(state, action.room);
@@ -150,9 +153,14 @@ function withRooms(state, list) {
       ...(known ?? { seen: {}, messages: [], older: true, loaded: false, pending: [], contracts: {} }),
       id: room.id, company: room.company, creator: room.creator_id, members: room.users.map((user) => user.id),
       campaign: last === room.last_message ? room.selected_campaign_id : known?.campaign, last,
-      loaded: known?.loaded === true && known.messages.at(-1)?.id === last.id,
+      loaded: known?.loaded === true && known.messages.at(-1)?.id === last.id, gone: false,
     };
     rooms[room.id] = withContract(see(fresh, state.me, room.last_message.id - room.new_messages), contract);
+  }
+  // What somebody wrote does not vanish without a word.
+  for (const room of Object.values(state.rooms)) {
+    const unsent = room.pending.some((it) => it.stage !== "sent") || room.notice !== undefined;
+    if (!rooms[room.id] && unsent) rooms[room.id] = { ...room, gone: true };
   }
   const open = state.open && rooms[state.open] ? state.open : undefined;
   return { ...state, rooms, users, open, ready: true };
@@ -197,6 +205,7 @@ function withOlder(state, page) {
 /** @param {State} state @param {StreamEvent} event @returns {State} */
 function withEvent(state, event) {
   switch (event.type) {
+    case "hello": return { ...state, resumed: event.resumed };
     case "room_created_with_you": return withNewRoom(state, event);
     case "new_message": return withMessage(state, event);
     case "new_last_view":
@@ -280,6 +289,22 @@ export const sideOf = (state, room) => room.creator === state.me ? "creator" : "
 
 /** The contract about the selected campaign. @param {RoomState} room */
 export const contractOf = (room) => room.campaign ? room.contracts[room.campaign] : undefined;
+
+/** Whether a change of a contract is on its way: the next one waits for it. @param {RoomState} room */
+export const changing = (room) => room.pending.some((it) => it.change && it.stage !== "failed");
+
+/** @type {Record<ContractChangeInput["type"], Contract["state"]>} */
+const LEADS_TO = {
+  proposed_by_company: "proposed", accepted_by_creator: "accepted", withdrawn_by_company: "withdrawn",
+  cancelled_by_creator: "cancelled", finished_by_creator: "finished", approved_by_company: "approved",
+};
+
+/** Whether one's own earlier click, perhaps in another tab, did already what a change was to do.
+ * @param {ContractChangeInput} change @param {Contract} now @param {string} me */
+export function doneAlready(change, now, me) {
+  const same = change.type !== "proposed_by_company" || change.payout === now.payout;
+  return now.changed_by === me && now.state === LEADS_TO[change.type] && same;
+}
 
 /** Those of the other side who have seen a message. @param {State} state @param {RoomState} room @param {number} id */
 export function seenBy(state, room, id) {

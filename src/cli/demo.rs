@@ -63,7 +63,7 @@ pub async fn demo(port: u16) -> Result<(), Failed> {
     let room = negotiate(&app).await?;
     println!("{}", greeting(&app, &format!("http://{}", listener.local_addr()?), room));
     let shutdown = stop_on_signal()?;
-    haggle::http::serve(app, listener, shutdown).await;
+    haggle::http::serve(app, listener, None, shutdown).await;
     Ok(())
 }
 

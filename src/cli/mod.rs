@@ -7,9 +7,10 @@ mod serve;
 mod tail;
 mod token;
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use haggle::clock::Clock;
 use haggle::config::Settings;
 
@@ -51,6 +52,16 @@ struct OpenapiArgs {
     /// OpenAPI 3.0.3 instead of 3.1, for generators that know no newer version
     #[arg(long)]
     v3_0: bool,
+}
+
+/// Variables of the environment that look like settings and are none: a misspelled one is not passed over in silence.
+fn unknown_variables() -> Vec<String> {
+    let command = Cli::command();
+    let commands = command.get_subcommands();
+    let known: HashSet<_> = commands.flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env).collect();
+    let set = std::env::vars_os().map(|(name, _)| name);
+    let unknown = set.filter(|name| name.to_string_lossy().starts_with("HAGGLE_") && !known.contains(name.as_os_str()));
+    unknown.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// A command that failed: a sentence for whoever ran it.

@@ -1,6 +1,7 @@
 //! `haggle serve`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
 use haggle::app::App;
 use haggle::config::{Config, Settings};
@@ -17,19 +18,28 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
     let config = settings.resolve()?;
     warn_about(&config);
     let app = App::start(config, CLOCK).await?;
-    let listener = TcpListener::bind(app.config.listen)
-        .await
-        .map_err(|error| format!("HAGGLE_LISTEN {}: {error}", app.config.listen))?;
+    let listener = listen("HAGGLE_LISTEN", app.config.listen).await?;
+    let metrics = match app.config.metrics_listen {
+        Some(address) => Some(listen("HAGGLE_METRICS_LISTEN", address).await?),
+        None => None,
+    };
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let (shutdown, fatal) = (stop_on_signal()?, app.fatal.clone());
-    haggle::http::serve(app, listener, shutdown).await;
+    haggle::http::serve(app, listener, metrics, shutdown).await;
     if fatal.is_cancelled() {
         return Err("the disk under the database failed; what was acknowledged before is safe".into());
     }
     Ok(())
 }
 
+async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
+    TcpListener::bind(address).await.map_err(|error| format!("{setting} {address}: {error}").into())
+}
+
 fn warn_about(config: &Config) {
+    for name in super::unknown_variables() {
+        tracing::warn!("{name} is no setting of Haggle's; is it misspelled?");
+    }
     if config.bus.is_none() && matches!(config.database, haggle::config::DatabaseUrl::Postgres(_)) {
         tracing::warn!(
             "without HAGGLE_BUS_URL presence and typing are per node, and other nodes' events come within 5 s"
@@ -39,7 +49,9 @@ fn warn_about(config: &Config) {
 
 /// Starts the log on standard error, in colour on a terminal only.
 pub fn start_log(filter: &str, format: &str) -> Result<(), Failed> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("HAGGLE_LOG: {error}"))?;
+    // What the library says of a bus that is lost, twice a second, Haggle says once.
+    let filter =
+        EnvFilter::try_new(format!("async_nats=error,{filter}")).map_err(|error| format!("HAGGLE_LOG: {error}"))?;
     let colour = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let log = log.with_ansi(colour).with_target(false);

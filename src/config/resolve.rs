@@ -49,7 +49,7 @@ impl Settings {
             tokens,
             signing_key: long_enough("HAGGLE_SIGNING_KEY", self.signing_key)?,
             previous_signing_key: long_enough("HAGGLE_PREVIOUS_SIGNING_KEY", self.previous_signing_key)?,
-            public_url: self.public_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            public_url: self.public_url.as_ref().map(parse_public_url).transpose()?,
             cors_origins: self.cors_origins.iter().map(|origin| parse_origin(origin)).collect::<Result<_, _>>()?,
             trusted_proxies: self.trusted_proxies,
             currency: parse_currency(&self.currency)?,
@@ -180,8 +180,19 @@ fn jwks_place(place: &str) -> Result<TokenKeys, ConfigError> {
     Ok(TokenKeys::JwksFile(place.into()))
 }
 
+fn parse_public_url(url: &Url) -> Result<String, ConfigError> {
+    if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
+        return refuse("HAGGLE_PUBLIC_URL must look like https://chat.example: http or https, and no path");
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
 fn parse_origin(origin: &str) -> Result<HeaderValue, ConfigError> {
-    let mend = || ConfigError(format!("HAGGLE_CORS_ORIGINS: {origin:?} must look like https://app.example"));
+    let mend = || {
+        ConfigError(format!(
+            "HAGGLE_CORS_ORIGINS: {origin:?} must look like https://app.example, without a slash at the end"
+        ))
+    };
     let url = Url::parse(origin).map_err(|_| mend())?;
     if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || origin.ends_with('/') {
         return Err(mend());

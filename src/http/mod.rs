@@ -122,6 +122,12 @@ fn cors(app: &Arc<App>) -> CorsLayer {
             header::IF_NONE_MATCH,
             header::RANGE,
         ])
-        .expose_headers([header::LOCATION, header::LINK, header::ETAG, header::RETRY_AFTER])
+        .expose_headers([
+            header::LOCATION,
+            header::LINK,
+            header::ETAG,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-request-id"),
+        ])
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS))
 }

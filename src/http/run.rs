@@ -20,12 +20,18 @@ const CONDENSE_EVERY: Duration = Duration::from_mins(1);
 ///
 /// From `shutdown` on readiness fails, the listener is closed, streams hear `goodbye`, requests that run are answered,
 /// and the writer finishes what waits.
-pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) {
+///
+/// `metrics`, if there is one, serves `/metrics` without a token.
+pub async fn serve(app: Arc<App>, listener: TcpListener, metrics: Option<TcpListener>, shutdown: CancellationToken) {
     let files = server::raise_file_limit();
     let limits = Limits::new(&app.config, files, DRAIN);
     let stop = CancellationToken::new();
     let served = server::serve(listener, router(app.clone()), limits.clone(), stop.clone());
-    let metrics = serve_metrics(&app, limits, stop.clone());
+    let metrics = async {
+        if let Some(listener) = metrics {
+            server::serve(listener, metrics_router(app.clone()), limits, stop.clone()).await;
+        }
+    };
     let ending = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -37,15 +43,6 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationT
     };
     tokio::join!(served, metrics, ending, stop.run_until_cancelled(condense_metrics()));
     app.stop().await;
-}
-
-/// `/metrics` on a listener of its own, where it needs no token.
-async fn serve_metrics(app: &Arc<App>, limits: Limits, stop: CancellationToken) {
-    let Some(address) = app.config.metrics_listen else { return };
-    match TcpListener::bind(address).await {
-        Ok(listener) => server::serve(listener, metrics_router(app.clone()), limits, stop).await,
-        Err(error) => tracing::error!(%address, %error, "HAGGLE_METRICS_LISTEN"),
-    }
 }
 
 /// Condenses what was measured now and then: samples of histograms that nobody scrapes would pile up.

@@ -30,7 +30,7 @@ scenario("the twenty lines of the README keep a list of rooms", async (server, p
   const start = `watchRooms("${ADA}", async () => "${server.ada}", (rooms) => { globalThis.rooms = [...rooms.values()]; });`;
   await page.addScriptTag({ type: "module", content: snippet + start });
   const shows = (content, unread) => page.waitForFunction(([content, unread]) => globalThis.rooms?.length === 1
-    && rooms[0].last_message.content === content && rooms[0].new_messages === unread, [content, unread]);
+    && rooms[0].content === content && rooms[0].new_messages === unread, [content, unread]);
   await shows("0", 0);
   await server.say("An offer");
   await shows("An offer", 1);

@@ -50,6 +50,58 @@ scenario("what is not taken back easily is asked twice", async ({ left: ada, rig
   await nora.move("propose").waitFor();
 });
 
+/** Where to click again, whatever will be there then. */
+async function middle(locator) {
+  const { x, y, width, height } = await locator.boundingBox();
+  return [x + width / 2, y + height / 2];
+}
+
+for (const place of [".deal", ".offer"]) scenario(`a second click on Accept in the ${place} ends in Accepted, not in Finished`, async ({ left: ada, right: nora, page }) => {
+  const accept = ada.at.locator(`${place} [data-move=accept]`);
+  await accept.click({ trial: true });
+  const at = await middle(accept);
+  await page.mouse.click(...at);
+  await ada.state("Accepted");
+  await page.mouse.click(...at);
+  await ada.move("finish").click({ trial: true });
+  await nora.say("Nothing more happened.");
+  await ada.sees("Nothing more happened.");
+  for (const person of [ada, nora]) {
+    await person.state("Accepted");
+    assert.equal(await person.at.locator(".step-line").count(), 1);
+    assert.equal(await person.at.locator(".notice").isVisible(), false);
+  }
+  await ada.move("finish").focus();
+  await page.keyboard.press("Enter");
+  await nora.state("Finished");
+});
+
+scenario("a double click on Decline asks, and declines nothing", async ({ left: ada, right: nora, page }) => {
+  await ada.move("decline").click({ trial: true });
+  const at = await middle(ada.move("decline"));
+  await page.mouse.dblclick(...at);
+  assert.equal(await ada.move("decline").textContent(), "Decline?");
+  await nora.say("Still there?");
+  await ada.sees("Still there?");
+  await nora.state("Proposed");
+});
+
+scenario("fast clicks send a change once", async ({ left: ada, right: nora, page }) => {
+  await ada.move("accept").click({ trial: true });
+  let [sent, go] = [0, () => {}];
+  const held = new Promise((resolve) => { go = resolve; });
+  await page.route("**/messages", async (route) => { sent += 1; await held; await route.continue(); });
+  const at = await middle(ada.move("accept"));
+  for (let n = 0; n < 3; n += 1) await page.mouse.click(...at);
+  assert.equal(await ada.move("accept").getAttribute("aria-disabled"), "true");
+  go();
+  await nora.state("Accepted");
+  await ada.say("Done.");
+  await nora.sees("Done.");
+  assert.equal(sent, 2, "the change and the words");
+  assert.equal(await ada.at.locator(".notice").isVisible(), false);
+});
+
 scenario("typing, messages, read marks, presence", async ({ left: ada, right: nora, page }) => {
   await nora.at.getByRole("textbox", { name: "Message" }).pressSequentially("How are th");
   await ada.at.locator(".typing-line.on", { hasText: "Nora is typing" }).waitFor();
@@ -172,6 +224,42 @@ for (const [what, { banner, lose, mend }] of Object.entries(LOSSES)) scenario(`$
   await ada.sees("after");
   assert.deepEqual((await ada.bubbles()).slice(-4), ["before", "while away 1", "while away 2", "after"]);
   errors.splice(0, errors.length, ...errors.filter((it) => !/ERR_|fetching failed/.test(it)));
+});
+
+scenario("who could not go on where they were is not told that nothing was missed", async ({ demo, left: ada, page, errors }) => {
+  const toast = page.locator(".toast", { hasText: "Ada: back online" });
+  const lose = async () => {
+    demo.wire.cut();
+    await ada.at.locator(".banner").waitFor();
+    demo.wire.mend();
+    await toast.waitFor();
+    const said = await toast.textContent();
+    await toast.waitFor({ state: "detached" });
+    return said;
+  };
+  assert.equal(await lose(), "Ada: back online, nothing was missed.");
+  await page.route("**/v1/events?*", (route) => route.continue({ headers: { ...route.request().headers(), "last-event-id": "elsewhere-1" } }));
+  assert.equal(await lose(), "Ada: back online.");
+  errors.splice(0, errors.length, ...errors.filter((it) => !/ERR_|fetching failed/.test(it)));
+});
+
+scenario("a token that is refused is replaced, and a message that is refused stays in view", async ({ left: ada, right: nora, page, errors }) => {
+  let tokens = 0;
+  page.on("request", (request) => { if (request.url().endsWith("/demo/token")) tokens += 1; });
+  const refuse = (status, code, detail) => page.route("**/messages", (route) =>
+    route.fulfill({ status, json: { status, code, detail } }), { times: 1 });
+  await refuse(401, "invalid_token", "");
+  await ada.say("with another token");
+  await nora.sees("with another token");
+  assert.equal(tokens, 1);
+  await refuse(403, "forbidden", "You may not write here.");
+  await ada.say("not for good");
+  const row = ada.at.locator(".row.is-failed", { hasText: "not for good" });
+  await row.getByRole("alert").filter({ hasText: "You may not write here." }).waitFor();
+  await row.getByRole("button", { name: "Try again" }).click();
+  await nora.sees("not for good");
+  await row.waitFor({ state: "detached" });
+  errors.splice(0, errors.length, ...errors.filter((it) => !/40[13]/.test(it)));
 });
 
 scenario("an answer that is lost makes no second message", async ({ left: ada, right: nora, page, errors }) => {

@@ -47,7 +47,7 @@ async fn only_listed_origins_and_its_own_may_call_from_a_browser() {
         "authorization,content-type,idempotency-key,last-event-id,if-none-match,range"
     );
     let answer = from(&nobody, Method::GET, "/v1/config", APP).await;
-    assert_eq!(answer.header("access-control-expose-headers"), "location,link,etag,retry-after");
+    assert_eq!(answer.header("access-control-expose-headers"), "location,link,etag,retry-after,x-request-id");
     for origin in ["https://evil.example", "null", "http://app.example", "https://app.example.evil.example", "*", ""] {
         for (method, path) in [(Method::GET, "/v1/config"), (Method::OPTIONS, "/v1/rooms"), (Method::GET, "/nowhere")] {
             let answer = from(&nobody, method, path, origin).await;

@@ -392,6 +392,8 @@ async fn events_have_the_described_form(database: Database) {
         let connection = page.hello.data["connection_id"].as_str().expect("a stream");
         ada.put(&format!("/v1/events/{connection}/viewing"), &json!({"viewing": false})).await.expect(204);
         server.clock.advance(std::time::Duration::from_secs(16));
+        // It stays open until everything has been heard.
+        page
     };
     let reading = async {
         while seen.len() < EVENTS.len() - 2 {
@@ -400,7 +402,7 @@ async fn events_have_the_described_form(database: Database) {
             seen.insert(event.name);
         }
     };
-    tokio::join!(events, reading);
+    let (_page, ()) = tokio::join!(events, reading);
     described.check_event(&resynced.next_of("resync").await);
     cast.service.delete(&format!("/v1/users/{}", nora.id())).await.expect(204);
     described.check_event(&stream.next_of("goodbye").await);

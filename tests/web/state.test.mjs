@@ -1,7 +1,7 @@
 // What one person sees, from snapshots and events in whatever order they come.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { begin, changeFor, contractOf, inOrder, moves, reduce, seenBy, unread, unreadTotal } from "../../web/state.js";
+import { begin, changeFor, changing, contractOf, doneAlready, inOrder, moves, reduce, seenBy, unread, unreadTotal } from "../../web/state.js";
 
 const company = { id: "north", name: "Northwind", logo_url: "" };
 const person = (id, status = "offline", of = undefined) =>
@@ -138,4 +138,53 @@ test("each side has the buttons of the contract's state, guarded", () => {
     }
   }
   assert.deepEqual(changeFor("accept", contract("proposed", 2)), { type: "accepted_by_creator", expected_version: 2, expected_payout: 100_000 });
+});
+
+const sending = (key, more = {}) => ({ type: "sending", room: "r", pending: { key, content: "", at: "2026-01-01T00:00:09Z", stage: "sending", ...more } });
+
+test("one change of a contract is on its way at a time", () => {
+  const change = { type: "accepted_by_creator", expected_version: 1 };
+  const before = after(listed(message(2, "nora"), 0, { selected_campaign_id: "spring", contract: contract("proposed", 1) }), paged([1, 2], { selected_campaign_id: "spring" }));
+  const is = (state) => changing(state.rooms.r);
+  assert.equal(is([sending("m9", { content: "words" })].reduce(reduce, before)), false);
+  const sent = [sending("m3", { change })].reduce(reduce, before);
+  assert.equal(is(sent), true);
+  assert.equal(is(reduce(sent, { type: "progress", room: "r", key: "m3", change: { stage: "waiting" } })), true);
+  assert.equal(is(reduce(sent, { type: "progress", room: "r", key: "m3", change: { stage: "failed" } })), false);
+  const answered = reduce(sent, { type: "sent", room: "r", key: "m3", number: 3 });
+  assert.equal(is(answered), true, "until the contract that is shown has moved");
+  const moved = reduce(answered, news(3, "ada", { contract_change: change }, contract("accepted", 2)));
+  assert.deepEqual([is(moved), contractOf(moved.rooms.r).state], [false, "accepted"]);
+});
+
+test("what oneself did already is no lost race", () => {
+  const accept = { type: "accepted_by_creator" };
+  assert.equal(doneAlready(accept, contract("accepted", 2, { changed_by: "ada" }), "ada"), true);
+  assert.equal(doneAlready(accept, contract("accepted", 2, { changed_by: "ben" }), "ada"), false);
+  assert.equal(doneAlready({ type: "cancelled_by_creator" }, contract("accepted", 2, { changed_by: "ada" }), "ada"), false, "the deal stands");
+  const propose = (payout) => ({ type: "proposed_by_company", campaign_id: "spring", payout });
+  assert.deepEqual([100_000, 90_000].map((it) => doneAlready(propose(it), contract("proposed", 2), "nora")), [true, false]);
+});
+
+test("what could not be sent stays when its room is gone", () => {
+  const before = after(listed(message(2, "nora"), 0), paged([1, 2]), { type: "open", room: "r" });
+  const gone = { type: "rooms", rooms: [] };
+  const failed = { type: "progress", room: "r", key: "m3", change: { stage: "failed", why: "not open" } };
+  assert.deepEqual(reduce(before, gone).rooms, {});
+  for (const order of [[gone, failed], [failed, gone]]) {
+    const state = [sending("m3", { content: "words" }), ...order].reduce(reduce, before);
+    assert.deepEqual([state.open, state.rooms.r.gone, state.rooms.r.pending.map((it) => [it.stage, it.content, it.why])],
+      ["r", true, [["failed", "words", "not open"]]]);
+    assert.equal(reduce(state, listed(message(2, "nora"), 0)).rooms.r.gone, false);
+  }
+  assert.equal([{ type: "notice", room: "r", notice: "not open" }, gone].reduce(reduce, before).rooms.r.notice, "not open");
+});
+
+test("whether a connection went on where the last one ended is known from its hello", () => {
+  const link = (link) => ({ type: "link", link });
+  const hello = (resumed) => ({ type: "event", event: { type: "hello", resumed } });
+  const states = [link("open"), hello(true), link("waiting"), link("connecting"), link("open"), hello(false)];
+  let state = begin("ada");
+  assert.deepEqual(states.map((it) => { state = reduce(state, it); return state.resumed; }),
+    [undefined, true, undefined, undefined, undefined, false]);
 });

@@ -186,3 +186,15 @@ test("a handler that fails stops nothing", async (t) => {
   });
   assert.deepEqual(heard.map((it) => it[2]), [undefined, 6, 7]);
 });
+
+test("a token that was refused is not asked for from a cache again", async () => {
+  const asked = [];
+  const refuse = (it) => it.writeHead(401, { "Content-Type": "application/problem+json" }).end("{\"code\":\"bad_token\",\"status\":401}");
+  const { requests } = await play({
+    scripts: [(it) => { hello(it, 5); it.end(); }, refuse, (it) => { hello(it, 5, true); news(it, 6); it.end(); }, (it) => { hello(it, 6, true); news(it, 7); }],
+    enough: (heard) => seen(heard, 7),
+    token: ({ fresh }) => { asked.push(fresh); return `token-${asked.filter(Boolean).length}`; },
+  });
+  assert.deepEqual(asked, [false, false, true, false]);
+  assert.deepEqual(requests.map((it) => it.authorization), ["Bearer token-0", "Bearer token-0", "Bearer token-1", "Bearer token-1"]);
+});

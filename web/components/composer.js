@@ -2,7 +2,7 @@
 /** Where messages are written: text, a file by button, drop or paste, and terms. */
 
 import { h, icon, setText, show } from "../dom.js";
-import { sideOf } from "../state.js";
+import { changing, sideOf } from "../state.js";
 import { cents, money, size } from "../words.js";
 import { toast } from "./toast.js";
 
@@ -89,7 +89,7 @@ export function composer(person, campaigns) {
 
   function ready() {
     const proposing = !terms.hidden;
-    const good = proposing ? cents(amount.value) !== undefined && campaign.value !== ""
+    const good = proposing ? cents(amount.value) !== undefined && campaign.value !== "" && !(room && changing(room))
       : text.value.trim() !== "" || file !== undefined;
     sendButton.disabled = !good;
     setText(sendLabel, proposing ? "Send proposal" : "Send");

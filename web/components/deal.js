@@ -1,9 +1,10 @@
 // @ts-check
 /** The deal: which campaign, which terms, how far it has come, and what this side may do now. */
 
-import { h, icon, keyed, setText, show } from "../dom.js";
-import { changeFor, contractOf, moves, sideOf } from "../state.js";
+import { attribute, h, icon, keyed, setText, show } from "../dom.js";
+import { changeFor, changing, contractOf, moves, sideOf } from "../state.js";
 import { DONE, clock, day, fullName, money, stateName } from "../words.js";
+import { Settling } from "./settle.js";
 
 /** @typedef {import("../state.js").Move} Move */
 /** @typedef {import("../state.js").RoomState} RoomState */
@@ -25,21 +26,34 @@ const STEPS = /** @type {const} */ (["proposed", "accepted", "finished", "approv
 /** How long a button waits to be pressed again, in ms. */
 const SURE_FOR = 4_000;
 
+/** How long new buttons, and the question whether one is sure, must be seen before they can be pressed, in ms. */
+const NEW_FOR = 1_000, ASKED_FOR = 700;
+
 /**
- * The buttons for what a side may do. What cannot be taken back is asked twice.
+ * The buttons for what a side may do. What cannot be taken back is asked twice. Nothing is pressed by a second click
+ * at what was in its place before, nor while a change is on its way.
  * @param {(move: Move) => void} act
  */
 export function moveButtons(act) {
   const element = h("div", { class: "moves" });
-  let payout = "";
+  let [payout, busy, ripe, drawn] = ["", false, true, ""];
+  /** @type {Move[]} */
+  let current = [];
+  const fresh = new Settling(NEW_FOR, (now) => { ripe = now; draw(current); });
   const draw = keyed(element, (/** @type {Move} */ move) => move, (move) => {
     const { label, look, sure } = MOVES[move];
-    let asked = 0;
-    const button = h("button", { type: "button", class: `button ${look}`, "data-move": move, onclick: () => {
+    let [asked, askedIn, certain] = [0, "", true];
+    const question = new Settling(ASKED_FOR, (now) => { certain = now; enable(); });
+    // Not `disabled`, which would take the focus away.
+    const enable = () => attribute(button, "aria-disabled", busy || !ripe || !certain ? "true" : undefined);
+    const button = h("button", { type: "button", class: `button ${look}`, "data-move": move, onclick: (/** @type {Event} */ event) => {
+      if (busy || !fresh.takes(event.timeStamp) || !question.takes(event.timeStamp)) return;
       if (sure && asked === 0) {
         setText(button, sure);
         button.classList.add("danger");
+        askedIn = drawn;
         asked = setTimeout(calm, SURE_FOR);
+        question.begin();
       } else {
         calm();
         act(move);
@@ -50,16 +64,24 @@ export function moveButtons(act) {
       asked = 0;
       button.classList.remove("danger");
       setText(button, label(payout));
+      question.end();
     };
-    return { element: button, update: () => { if (asked === 0) setText(button, label(payout)); } };
+    return { element: button, update: () => {
+      if (asked === 0) setText(button, label(payout));
+      else if (askedIn !== drawn) calm();
+      enable();
+    } };
   });
   return {
     element,
-    /** @param {Move[]} allowed @param {string} sum */
-    update(allowed, sum) {
-      payout = sum;
+    /** @param {Move[]} allowed @param {string} sum @param {string} about  what they are about @param {boolean} changing */
+    update(allowed, sum, about, changing) {
+      [current, payout, busy] = [allowed, sum, changing];
       show(element, allowed.length > 0);
-      draw(allowed);
+      const now = [about, sum, ...allowed].join();
+      if (now === drawn) return draw(allowed);
+      drawn = now;
+      fresh.begin();
     },
   };
 }
@@ -105,7 +127,8 @@ export function dealBar(person, campaigns, actions) {
       setText(pill, contract ? stateName(contract) : "");
       pill.dataset.state = contract?.state ?? "";
       show(historyButton, contract !== undefined);
-      buttons.update(moves(contract, sideOf(person.state, room)), payout);
+      const about = `${room.id} ${room.campaign}`;
+      buttons.update(moves(contract, sideOf(person.state, room)), payout, about, changing(room));
       const reached = STEPS.findIndex((step) => step === contract?.state);
       show(steps, reached >= 0);
       for (const [index, step] of [...steps.children].entries()) {
@@ -154,9 +177,9 @@ export function offerCard(act) {
     element,
     /**
      * @param {{ campaign: string, payout: string, revised: boolean, contract?: Contract, latest: boolean,
-     *   current: boolean, allowed: Move[], pending: boolean }} offer
+     *   current: boolean, allowed: Move[], pending: boolean, changing: boolean }} offer
      */
-    update({ campaign, payout, revised, contract, latest, current, allowed, pending }) {
+    update({ campaign, payout, revised, contract, latest, current, allowed, pending, changing }) {
       setText(title, revised ? "Revised proposal" : "Proposal");
       setText(amount, payout);
       setText(note, campaign);
@@ -165,7 +188,7 @@ export function offerCard(act) {
       pill.dataset.state = superseded ? "superseded" : pending ? "" : contract?.state ?? "";
       element.classList.toggle("superseded", superseded);
       element.setAttribute("aria-label", `${title.textContent} of ${payout} for ${campaign}: ${pill.textContent}`);
-      buttons.update(current ? allowed : [], payout);
+      buttons.update(current ? allowed : [], payout, campaign, changing);
     },
   };
 }

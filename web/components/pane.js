@@ -48,7 +48,7 @@ export function pane(person, directory, options) {
 
   let [since, told, begun] = [0, false, false];
   const drawLink = () => {
-    const { link, refused } = person.state;
+    const { link, refused, resumed } = person.state;
     const away = link === "waiting" || link === "closed" || (link === "connecting" && begun);
     if (!away) since = 0;
     else if (since === 0) {
@@ -57,9 +57,11 @@ export function pane(person, directory, options) {
     }
     const late = refused !== undefined || (since > 0 && Date.now() - since > PATIENCE);
     if (link === "open") begun = true;
-    if (told && !late && link === "open") toast(`${me?.given_name ?? "You"}: back online, nothing was missed.`);
+    // Only who goes on where they were has missed nothing for sure.
+    const back = !late && link === "open" && resumed !== undefined;
+    if (told && back) toast(`${me?.given_name ?? "You"}: back online${resumed ? ", nothing was missed" : ""}.`);
     if (late) told = true;
-    else if (link === "open") told = false;
+    else if (back) told = false;
     show(banner, late);
     setText(bannerText, refused ?? (navigator.onLine === false
       ? "You are offline. What you send waits here and goes out by itself."

@@ -2,7 +2,7 @@
 /** One conversation: who it is with, the deal, the messages, and where to write. */
 
 import { h, icon, keyed, setText, show } from "../dom.js";
-import { changeFor, contractOf, moves, seenBy, sideOf } from "../state.js";
+import { changeFor, changing, contractOf, moves, seenBy, sideOf } from "../state.js";
 import { day, fullName, list, money } from "../words.js";
 import { avatar } from "./avatar.js";
 import { composer } from "./composer.js";
@@ -267,6 +267,6 @@ function offerOf(person, room, campaigns, campaign, cents, id) {
     campaign: campaignName(campaigns, campaign), payout: money(cents, person.config.currency), contract, current,
     latest: proposals.at(-1)?.id === id, pending: id === undefined,
     revised: id === undefined ? contract !== undefined : (proposals[0]?.id ?? id) < id,
-    allowed: moves(contract, sideOf(person.state, room)),
+    allowed: moves(contract, sideOf(person.state, room)), changing: changing(room),
   };
 }

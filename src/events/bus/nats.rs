@@ -161,6 +161,8 @@ fn tell(event: &Event, connected: &mpsc::Sender<()>) {
             metrics::gauge!("haggle_bus_connected").set(0.0);
             tracing::warn!("the bus is lost; other nodes' commits are found by looking every 5 s");
         }
+        // Each attempt to come back.
+        Event::ClientError(error) => tracing::debug!(%error, "the bus"),
         event => tracing::warn!(%event, "the bus"),
     }
 }

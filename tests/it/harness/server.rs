@@ -111,7 +111,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shutdown = CancellationToken::new();
-        let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, shutdown.clone())));
+        let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, None, shutdown.clone())));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { app, url, clock, http, s3: None, streams: None, config, shutdown, task, folder }
     }
