@@ -137,7 +137,7 @@ fn hear(run: &Run, listener: &Listener, data: &str) {
     let Ok(NewMessage { message }) = serde_json::from_str(data) else { return };
     let label = Label::parse(&message.content).filter(|label| label.run == run.id);
     let is_new = listener.heard.lock().hear(message.id, label);
-    if let Some(label) = label.filter(|label| is_new && run.counts(label.due)) {
+    if let Some(label) = label.filter(|label| is_new && run.is_measured(label.due)) {
         run.latencies.delivery(listener.index, run.micros().saturating_sub(label.due));
     }
     run.heard.fetch_add(u64::from(is_new), Ordering::Relaxed);

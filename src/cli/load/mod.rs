@@ -4,6 +4,7 @@
 //! should have been sent meanwhile (no "coordinated omission"). Every stream must bring every message of its room once
 //! and in order; `tally.rs` says how that is known.
 
+mod args;
 mod cost;
 mod listener;
 mod plan;
@@ -21,18 +22,16 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
-use url::Url;
 
-use super::token::Signer;
 use super::{CLOCK, Failed};
+pub use args::LoadArgs;
 use cost::Usage;
 use listener::{Breaks, Listener};
-use plan::{Arrivals, Cast, Schedule};
+use plan::{Cast, Schedule};
 use progress::Progress;
-use report::{Deliveries, Latencies, LatencyMillis, Report, Sends, Server, Setup, Streams, each, per};
+use report::{Deliveries, Latencies, LatencyMillis, Report, Sends, Server, Streams, each, per};
 use sender::Counts;
 use tally::{Heard, Verdict};
 use target::{Room, Target};
@@ -47,65 +46,6 @@ const IDLE: Duration = Duration::from_millis(1_500);
 const STRAGGLING: Duration = Duration::from_secs(10);
 /// How often it is looked whether something has come.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// What load, on which server.
-#[derive(Args)]
-pub struct LoadArgs {
-    /// The server
-    #[arg(long, env = "HAGGLE_URL", default_value = "http://127.0.0.1:8080")]
-    url: Url,
-    /// Allow a server that is not this machine
-    #[arg(long)]
-    remote: bool,
-    /// A service token; without it one is signed with the secret
-    #[arg(long, env = "HAGGLE_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    #[command(flatten)]
-    signer: Signer,
-    /// Messages per second that are due, all rooms together
-    #[arg(long, default_value_t = 100.0)]
-    rate: f64,
-    /// How they are spread in time
-    #[arg(long, value_enum, default_value = "poisson")]
-    arrivals: Arrivals,
-    /// A closed loop instead: so many senders, each waiting for its answer. Finds the most a server does; its
-    /// latencies hide stalls
-    #[arg(long, conflicts_with_all = ["rate", "arrivals"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    closed: Option<u32>,
-    /// Rooms, each of a company and a creator of its own
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rooms: u32,
-    /// Employees of each company; the creator comes on top
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=60_000))]
-    members: u32,
-    /// Event streams at most, one a person; without it everyone has one
-    #[arg(long)]
-    streams: Option<usize>,
-    /// Bytes of each message's content, at most 8,000
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=8_000))]
-    message_bytes: u32,
-    /// Percent of the messages that carry a file
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
-    attachments: u8,
-    /// Bytes of each file
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(0..=8_388_608))]
-    attachment_bytes: u32,
-    /// Seconds that are measured
-    #[arg(long, default_value_t = 30)]
-    seconds: u32,
-    /// Seconds before that, of the same load
-    #[arg(long, default_value_t = 5)]
-    warmup: u32,
-    /// People, rooms and times follow from it; runs at the same time need different ones
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Process of the server, to tell what it costs (Linux, same machine)
-    #[arg(long)]
-    server_pid: Option<u32>,
-    /// Print JSON, and the table on standard error
-    #[arg(long)]
-    json: bool,
-}
 
 /// What senders and listeners share.
 pub struct Run {
@@ -159,7 +99,7 @@ impl Run {
     }
 
     /// Whether a message that was due then is after the warm-up.
-    fn counts(&self, due: u64) -> bool {
+    fn is_measured(&self, due: u64) -> bool {
         due >= self.warmup
     }
 }
@@ -316,7 +256,7 @@ fn report(args: &LoadArgs, run: &Run, verdict: &Verdict, costs: &Costs, streams:
     Report {
         version: env!("CARGO_PKG_VERSION"),
         finished_at: CLOCK.now(),
-        setup: setup(args),
+        setup: args.setup(),
         sends: Sends {
             sent: read(&counts.sent),
             acknowledged,
@@ -333,22 +273,6 @@ fn report(args: &LoadArgs, run: &Run, verdict: &Verdict, costs: &Costs, streams:
             reconnects: read(&run.breaks.reconnects),
             resyncs: read(&run.breaks.resyncs),
         },
-    }
-}
-
-fn setup(args: &LoadArgs) -> Setup {
-    Setup {
-        r#loop: if args.closed.is_some() { "closed" } else { "open" },
-        rate: args.closed.is_none().then_some(args.rate),
-        senders: args.closed.map(|senders| senders as usize),
-        rooms: args.rooms as usize,
-        members_per_room: args.members as usize + 1,
-        message_bytes: args.message_bytes as usize,
-        attachments_percent: args.attachments,
-        attachment_bytes: args.attachment_bytes as usize,
-        seconds: args.seconds.into(),
-        warmup_seconds: args.warmup.into(),
-        seed: args.seed,
     }
 }
 

@@ -18,11 +18,12 @@ const MOST_AT_ONCE: u64 = 10_000;
 /// What became of the sends.
 #[derive(Default)]
 pub struct Counts {
-    /// Those that count, with the moment of the last answer in microseconds from the beginning.
+    /// Those that were due after the warm-up.
     pub sent: AtomicU64,
     pub acknowledged: AtomicU64,
+    /// Microseconds from the beginning to the last acknowledgement.
     pub last_answer: AtomicU64,
-    /// All of them.
+    /// All of them, warm-up included; so are the following.
     pub answered: AtomicU64,
     pub under_way: AtomicU64,
     pub refused: Mutex<BTreeMap<String, u64>>,
@@ -75,8 +76,8 @@ pub async fn closed_loop(run: &Arc<Run>, schedule: Schedule, end: Duration, send
 async fn deliver(run: &Run, send: Due) {
     let due = u64::try_from(send.at.as_micros()).unwrap_or(u64::MAX);
     let counts = &run.counts;
-    let counted = run.counts(due);
-    if counted {
+    let measured = run.is_measured(due);
+    if measured {
         counts.sent.fetch_add(1, Ordering::Relaxed);
         run.latencies.late(run.micros().saturating_sub(due));
     }
@@ -87,7 +88,7 @@ async fn deliver(run: &Run, send: Due) {
     match outcome {
         Outcome::Acknowledged(id) => {
             room.acknowledge(id, send.number);
-            if counted {
+            if measured {
                 counts.acknowledged.fetch_add(1, Ordering::Relaxed);
                 counts.last_answer.fetch_max(now, Ordering::Relaxed);
                 run.latencies.answer(now.saturating_sub(due));
