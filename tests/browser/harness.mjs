@@ -18,7 +18,7 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
   "--disable-component-update", "--disable-sync"];
 
 /** How long anything may take before a scenario gives up, in ms; nothing is measured by it. */
-const PATIENCE = 15_000;
+const PATIENCE = 45_000;
 
 /** A demo on a free port, behind a wire that can be cut. */
 export async function startDemo() {

@@ -11,7 +11,7 @@ after(() => browser?.close());
 
 /** A test with a server and its start page. */
 function scenario(name, play) {
-  test(name, { timeout: 90_000 }, async () => {
+  test(name, { timeout: 240_000 }, async () => {
     const server = await Server.make();
     let page;
     try {

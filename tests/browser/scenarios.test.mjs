@@ -9,7 +9,7 @@ after(() => browser?.close());
 
 /** A scenario on a fresh demo; it fails if the page complains about anything the scenario did not expect. */
 function scenario(name, play, context) {
-  test(name, { timeout: 90_000 }, async () => {
+  test(name, { timeout: 240_000 }, async () => {
     const demo = await startDemo();
     let people;
     try {
@@ -378,7 +378,7 @@ scenario("people who do not see, or see little, can use it", async ({ left: ada,
   assert.deepEqual(await axe(page), [], "on a phone");
 });
 
-test("a page with a cookie comes back too", { timeout: 90_000 }, async () => {
+test("a page with a cookie comes back too", { timeout: 240_000 }, async () => {
   const demo = await startDemo();
   const context = await browser.newContext({ viewport: { width: 1100, height: 800 } });
   try {
@@ -402,7 +402,7 @@ test("a page with a cookie comes back too", { timeout: 90_000 }, async () => {
   }
 });
 
-test("tabs of one person share a stream, and the next takes it over", { timeout: 90_000 }, async () => {
+test("tabs of one person share a stream, and the next takes it over", { timeout: 240_000 }, async () => {
   const demo = await startDemo();
   const context = await browser.newContext({ viewport: { width: 1100, height: 800 } });
   try {
