@@ -1,0 +1,52 @@
+//! The machine: where processes run, and what they use.
+
+use std::process::Command;
+
+use procfs::process::Process;
+
+/// What a process has used, and holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Seconds of processors, user and system, to 10 ms.
+    pub cpu_seconds: f64,
+    /// Resident bytes.
+    pub memory: u64,
+}
+
+/// What a process of this machine uses.
+#[expect(clippy::cast_precision_loss, reason = "no process has run for 2^53 ticks")]
+pub fn usage(pid: u32) -> Usage {
+    let process = Process::new(i32::try_from(pid).expect("a process id")).expect("the process runs");
+    let (stat, status) = (process.stat().expect("its stat"), process.status().expect("its status"));
+    let cpu_seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+    Usage { cpu_seconds, memory: status.vmrss.unwrap_or(0) * 1024 }
+}
+
+/// A command that runs on these processors only (`0`, or `0,1`).
+pub fn pin(cpus: &str, command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["-c", cpus]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => pinned.env(name, value),
+            None => pinned.env_remove(name),
+        };
+    }
+    pinned
+}
+
+/// Keeps this process, with all threads it has and will have, on these processors.
+pub fn pin_self(cpus: &str) {
+    let pid = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-a", "-c", "-p", cpus, &pid]).output();
+    assert!(pinned.is_ok_and(|output| output.status.success()), "taskset (util-linux) pins this process to {cpus}");
+}
+
+/// The machine in a line: processors, system.
+pub fn describe() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} × {model}, Linux {}", kernel.trim())
+}
