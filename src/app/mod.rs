@@ -14,25 +14,13 @@ use crate::attachments::{FileStore, Links};
 use crate::auth::{Limits, SessionCookies, SigningKeys, Verifier};
 use crate::clock::Clock;
 use crate::commands::{Maintenance, Writer, WriterSettings};
-use crate::config::Config;
+use crate::config::{Config, StartError};
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
 use crate::events::bus::{Bus, NodeId, Outgoing};
 use crate::events::{Feed, Hub, HubSettings};
 use crate::queries::{Reader, View, readable_room};
 use crate::store::{Store, directory, log, meta};
-
-/// Why Haggle did not start: a sentence that says how to mend it.
-#[derive(Debug)]
-pub struct StartError(pub String);
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
 
 fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> StartError + '_ {
     move |error| StartError(format!("{what}: {error}"))
@@ -85,7 +73,7 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> std::result::Result<Arc<Self>, StartError> {
         let (background, fatal) = (CancellationToken::new(), CancellationToken::new());
         let bytes = FileStore::open(&config.files, &clock).await.map_err(StartError)?;
-        let store = Store::open(&config, &background, &fatal).await.map_err(|error| StartError(error.0))?;
+        let store = Store::open(&config, &background, &fatal).await?;
         let store = Arc::new(store);
         let remembered = remember(&store, &clock).await.map_err(|error| failed("database")(&error.problem().detail))?;
         let key = config.signing_key.clone().unwrap_or(remembered.signing_key);
@@ -102,7 +90,7 @@ impl App {
             Some((bus, waiting)) => {
                 let node = NodeId(clock.random_id());
                 let started = Bus::start(bus, node, waiting, hub.clone(), feed.clone(), background.clone()).await;
-                Some(started.map_err(|error| StartError(error.0))?)
+                Some(started?)
             }
             None => None,
         };
@@ -118,7 +106,7 @@ impl App {
             },
         )
         .map_err(|error| failed("writer")(&error))?;
-        let verifier = Verifier::new(&config.tokens, clock.clone()).await.map_err(|error| StartError(error.0))?;
+        let verifier = Verifier::new(&config.tokens, clock.clone()).await?;
         let app = Arc::new(Self {
             cookies: SessionCookies::new(keys.session),
             rates: Limits::new(config.rate_per_second, config.rate_burst, clock.clone()),

@@ -19,7 +19,7 @@ use url::Url;
 use super::jwk;
 use super::token::TokenKey;
 use crate::clock::Clock;
-use crate::config::ConfigError;
+use crate::config::StartError;
 use crate::domain::Timestamp;
 
 /// Unknown key ids load the set again no sooner than this.
@@ -73,17 +73,17 @@ impl Loaded {
 
 impl KeySet {
     /// A set in a file, which must hold a usable key now.
-    pub(super) async fn file(path: PathBuf, clock: Clock) -> Result<Self, ConfigError> {
+    pub(super) async fn file(path: PathBuf, clock: Clock) -> Result<Self, StartError> {
         let set = Self::new(Source::File(path), clock);
-        set.load().await.map_err(|why| ConfigError(format!("HAGGLE_JWT_JWKS: the file {why}")))?;
+        set.load().await.map_err(|why| StartError(format!("HAGGLE_JWT_JWKS: the file {why}")))?;
         Ok(set)
     }
 
     /// A set behind a URL, which is asked now and may fail to answer.
-    pub(super) async fn url(url: Url, clock: Clock) -> Result<Self, ConfigError> {
+    pub(super) async fn url(url: Url, clock: Clock) -> Result<Self, StartError> {
         // A redirect could lead to a host that nobody configured.
         let client = Client::builder().redirect(redirect::Policy::none()).timeout(FETCH_TIMEOUT).build();
-        let client = client.map_err(|error| ConfigError(format!("HAGGLE_JWT_JWKS: no HTTP client: {error:?}")))?;
+        let client = client.map_err(|error| StartError(format!("HAGGLE_JWT_JWKS: no HTTP client: {error:?}")))?;
         let set = Self::new(Source::Url(url, client), clock);
         set.reload().await;
         Ok(set)

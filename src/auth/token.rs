@@ -13,7 +13,7 @@ use super::Claims;
 use super::claims::{RawClaims, Rules};
 use super::jwks::{KeySet, NoKeys};
 use crate::clock::Clock;
-use crate::config::{ConfigError, TokenConfig, TokenKeys};
+use crate::config::{StartError, TokenConfig, TokenKeys};
 use crate::error::Error;
 
 /// The longest token that is looked at, in bytes: what common servers take as one header line.
@@ -53,7 +53,7 @@ impl Verifier {
     ///
     /// # Errors
     /// If a file cannot be read or holds no usable key, or if there is no way to make TLS connections.
-    pub async fn new(config: &TokenConfig, clock: Clock) -> Result<Self, ConfigError> {
+    pub async fn new(config: &TokenConfig, clock: Clock) -> Result<Self, StartError> {
         let keys = match &config.keys {
             TokenKeys::Secret(secret) => {
                 Keys::Secret(Arc::new(TokenKey::new(None, Algorithm::HS256, DecodingKey::from_secret(secret))))

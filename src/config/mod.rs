@@ -10,11 +10,12 @@ mod settings;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use ipnet::IpNet;
 use url::Url;
 
 pub use settings::Settings;
@@ -128,7 +129,7 @@ pub struct Config {
     /// Web origins that may call.
     pub cors_origins: Vec<HeaderValue>,
     /// Proxies that are believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<IpNet>,
     /// The currency.
     pub currency: String,
     /// Whether contract changes must carry guards.
@@ -157,18 +158,18 @@ pub struct Config {
     pub demo: bool,
 }
 
-/// A setting that cannot hold: a sentence that says how to mend it.
+/// Why Haggle does not start: a sentence that says how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(pub String);
+pub struct StartError(pub String);
 
-impl fmt::Display for ConfigError {
+impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl std::error::Error for StartError {}
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError(why.into()))
+fn refuse<T>(why: impl Into<String>) -> Result<T, StartError> {
+    Err(StartError(why.into()))
 }

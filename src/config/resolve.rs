@@ -6,7 +6,7 @@ use axum::http::HeaderValue;
 use url::Url;
 
 use super::{
-    AwsVariables, BusConfig, Config, ConfigError, DatabaseUrl, FilePlace, MIN_SECRET_BYTES, Settings, TokenConfig,
+    AwsVariables, BusConfig, Config, DatabaseUrl, FilePlace, MIN_SECRET_BYTES, Settings, StartError, TokenConfig,
     TokenKeys, refuse, secret,
 };
 
@@ -24,7 +24,7 @@ impl Settings {
     ///
     /// # Errors
     /// The first setting that cannot hold.
-    pub fn resolve(self) -> Result<Config, ConfigError> {
+    pub fn resolve(self) -> Result<Config, StartError> {
         secret::create_private_dir(&self.data_dir)?;
         let tokens = self.token_config()?;
         let database = self.database()?;
@@ -69,7 +69,7 @@ impl Settings {
         })
     }
 
-    fn database(&self) -> Result<DatabaseUrl, ConfigError> {
+    fn database(&self) -> Result<DatabaseUrl, StartError> {
         match self.database_url.as_deref() {
             None => Ok(DatabaseUrl::Sqlite(self.data_dir.join("haggle.sqlite3"))),
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
@@ -82,7 +82,7 @@ impl Settings {
         }
     }
 
-    fn bus(&self, database: &DatabaseUrl) -> Result<Option<BusConfig>, ConfigError> {
+    fn bus(&self, database: &DatabaseUrl) -> Result<Option<BusConfig>, StartError> {
         if self.bus_url.is_empty() {
             return Ok(None);
         }
@@ -105,7 +105,7 @@ impl Settings {
             return refuse("HAGGLE_BUS_PREFIX must be words of letters, digits, - and _, separated by dots");
         }
         for file in self.bus_credentials.iter().chain(&self.bus_ca) {
-            std::fs::File::open(file).map_err(|error| ConfigError(format!("{}: {error}", file.display())))?;
+            std::fs::File::open(file).map_err(|error| StartError(format!("{}: {error}", file.display())))?;
         }
         Ok(Some(BusConfig {
             servers: self.bus_url.clone(),
@@ -115,9 +115,8 @@ impl Settings {
         }))
     }
 
-    fn files(&self) -> Result<FilePlace, ConfigError> {
-        let mend =
-            || ConfigError("HAGGLE_ATTACHMENTS_URL must be s3://<bucket>/<prefix> or file://<folder>".to_owned());
+    fn files(&self) -> Result<FilePlace, StartError> {
+        let mend = || StartError("HAGGLE_ATTACHMENTS_URL must be s3://<bucket>/<prefix> or file://<folder>".to_owned());
         let Some(url) = &self.attachments_url else { return Ok(FilePlace::Folder(self.data_dir.join("attachments"))) };
         match url.scheme() {
             "file" => url.to_file_path().map(FilePlace::Folder).map_err(|()| mend()),
@@ -130,7 +129,7 @@ impl Settings {
         }
     }
 
-    fn token_config(&self) -> Result<TokenConfig, ConfigError> {
+    fn token_config(&self) -> Result<TokenConfig, StartError> {
         let (audience, issuer) = (self.jwt_audience.clone(), self.jwt_issuer.clone());
         let keys = match (&self.jwt_secret, &self.jwt_jwks) {
             (Some(_), Some(_)) => return refuse("Set HAGGLE_JWT_SECRET or HAGGLE_JWT_JWKS, not both"),
@@ -157,39 +156,39 @@ impl Settings {
     }
 }
 
-fn positive(name: &str, value: usize) -> Result<(), ConfigError> {
+fn positive(name: &str, value: usize) -> Result<(), StartError> {
     if value == 0 { refuse(format!("{name} must be at least 1")) } else { Ok(()) }
 }
 
-fn within(name: &str, value: usize, most: usize) -> Result<(), ConfigError> {
+fn within(name: &str, value: usize, most: usize) -> Result<(), StartError> {
     if (1..=most).contains(&value) { Ok(()) } else { refuse(format!("{name} must be from 1 to {most}")) }
 }
 
-fn long_enough(name: &str, key: Option<String>) -> Result<Option<Vec<u8>>, ConfigError> {
+fn long_enough(name: &str, key: Option<String>) -> Result<Option<Vec<u8>>, StartError> {
     match key {
         Some(key) if key.len() < MIN_SECRET_BYTES => refuse(format!("{name} must have at least 32 bytes")),
         key => Ok(key.map(String::into_bytes)),
     }
 }
 
-fn jwks_place(place: &str) -> Result<TokenKeys, ConfigError> {
+fn jwks_place(place: &str) -> Result<TokenKeys, StartError> {
     if place.starts_with("http://") || place.starts_with("https://") {
-        let url = Url::parse(place).map_err(|error| ConfigError(format!("HAGGLE_JWT_JWKS: {error}")))?;
+        let url = Url::parse(place).map_err(|error| StartError(format!("HAGGLE_JWT_JWKS: {error}")))?;
         return Ok(TokenKeys::JwksUrl(url));
     }
     Ok(TokenKeys::JwksFile(place.into()))
 }
 
-fn parse_public_url(url: &Url) -> Result<String, ConfigError> {
+fn parse_public_url(url: &Url) -> Result<String, StartError> {
     if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
         return refuse("HAGGLE_PUBLIC_URL must look like https://chat.example: http or https, and no path");
     }
     Ok(url.origin().ascii_serialization())
 }
 
-fn parse_origin(origin: &str) -> Result<HeaderValue, ConfigError> {
+fn parse_origin(origin: &str) -> Result<HeaderValue, StartError> {
     let mend = || {
-        ConfigError(format!(
+        StartError(format!(
             "HAGGLE_CORS_ORIGINS: {origin:?} must look like https://app.example, without a slash at the end"
         ))
     };
@@ -200,7 +199,7 @@ fn parse_origin(origin: &str) -> Result<HeaderValue, ConfigError> {
     HeaderValue::from_str(&url.origin().ascii_serialization()).map_err(|_| mend())
 }
 
-fn parse_currency(currency: &str) -> Result<String, ConfigError> {
+fn parse_currency(currency: &str) -> Result<String, StartError> {
     if currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
         Ok(currency.to_owned())
     } else {

@@ -18,5 +18,5 @@ mod sqlite;
 pub mod types;
 
 pub use conn::{Conn, DbError, Held};
-pub use open::{OpenError, Store};
+pub use open::Store;
 pub use postgres::{Session, no_answer};

@@ -16,26 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::Conn;
 use super::postgres::{CONNECT_WITHIN, Postgres, READ_WITHIN, Session};
 use super::sqlite::{self, SqliteConn};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, StartError};
 use crate::error::Error;
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 /// The oldest SQLite that is trusted: the first without a known WAL fault.
 const SQLITE_AT_LEAST: (u32, u32, u32) = (3, 51, 3);
-/// Why the database could not be opened: a sentence that says how to mend it.
-#[derive(Debug)]
-pub struct OpenError(pub String);
 
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-fn because(what: &str) -> impl FnOnce(&dyn std::fmt::Display) -> OpenError + '_ {
-    move |error| OpenError(format!("{what}: {error}"))
+fn because(what: &str) -> impl FnOnce(&dyn std::fmt::Display) -> StartError + '_ {
+    move |error| StartError(format!("{what}: {error}"))
 }
 
 /// The database, open.
@@ -62,7 +51,11 @@ impl Store {
     ///
     /// # Errors
     /// A sentence that says what stands in the way.
-    pub async fn open(config: &Config, stop: &CancellationToken, fatal: &CancellationToken) -> Result<Self, OpenError> {
+    pub async fn open(
+        config: &Config,
+        stop: &CancellationToken,
+        fatal: &CancellationToken,
+    ) -> Result<Self, StartError> {
         match &config.database {
             DatabaseUrl::Sqlite(path) => {
                 let lock = lock_folder(path)?;
@@ -122,12 +115,12 @@ impl Store {
 }
 
 /// Two servers on one data folder would each believe that they are alone.
-fn lock_folder(database: &Path) -> Result<File, OpenError> {
+fn lock_folder(database: &Path) -> Result<File, StartError> {
     let path = PathBuf::from(format!("{}.lock", database.display()));
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     let file = file.map_err(|error| because(&path.display().to_string())(&error))?;
     file.try_lock()
-        .map_err(|_| OpenError(format!("{} is in use by another Haggle; stop it first", database.display())))?;
+        .map_err(|_| StartError(format!("{} is in use by another Haggle; stop it first", database.display())))?;
     Ok(file)
 }
 
@@ -137,16 +130,16 @@ struct Setting {
     value: String,
 }
 
-fn migrate_sqlite(path: &Path) -> Result<(), OpenError> {
+fn migrate_sqlite(path: &Path) -> Result<(), StartError> {
     let place = path.display().to_string();
-    let failed = |error: &dyn std::fmt::Display| OpenError(format!("{place}: {error}"));
+    let failed = |error: &dyn std::fmt::Display| StartError(format!("{place}: {error}"));
     let mut conn = SqliteConnection::establish(&place).map_err(|error| failed(&error))?;
     conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         .map_err(|error| failed(&error))?;
     let asked = sql_query("SELECT sqlite_version() AS value");
     let version: Setting = diesel::RunQueryDsl::get_result(asked, &mut conn).map_err(|error| failed(&error))?;
     if !at_least(&version.value, SQLITE_AT_LEAST) {
-        return Err(OpenError(format!("SQLite {} is too old; build with the bundled one", version.value)));
+        return Err(StartError(format!("SQLite {} is too old; build with the bundled one", version.value)));
     }
     conn.run_pending_migrations(SQLITE_MIGRATIONS).map_err(|error| failed(&error))?;
     Ok(())
@@ -158,7 +151,7 @@ fn at_least(version: &str, wanted: (u32, u32, u32)) -> bool {
     (next(), next(), next()) >= wanted
 }
 
-fn sqlite_pool(path: &Path, size: usize) -> Result<Pool<SqliteConn>, OpenError> {
+fn sqlite_pool(path: &Path, size: usize) -> Result<Pool<SqliteConn>, StartError> {
     let mut config = ManagerConfig::<SqliteConn>::default();
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(|url| {

@@ -13,7 +13,7 @@ use crate::auth::{Claims, Verifier};
 use crate::config::{TokenConfig, TokenKeys};
 use crate::error::Error;
 
-async fn verifier(keys: TokenKeys, clock: &Clock) -> Result<Verifier, ConfigError> {
+async fn verifier(keys: TokenKeys, clock: &Clock) -> Result<Verifier, StartError> {
     let (audience, issuer) = (Some("haggle".to_owned()), Some("https://app.example".to_owned()));
     Verifier::new(&TokenConfig { keys, audience, issuer }, clock.clone()).await
 }
@@ -32,7 +32,7 @@ impl File {
         std::fs::write(&self.0, text).unwrap();
     }
 
-    async fn verifier(&self, clock: &Clock) -> Result<Verifier, ConfigError> {
+    async fn verifier(&self, clock: &Clock) -> Result<Verifier, StartError> {
         verifier(TokenKeys::JwksFile(self.0.clone()), clock).await
     }
 }

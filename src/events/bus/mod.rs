@@ -13,6 +13,6 @@ mod outgoing;
 mod talk;
 
 pub use message::{Envelope, Message, Neighbour, NodeId};
-pub use nats::{BusError, Nats};
+pub use nats::Nats;
 pub use outgoing::{Outgoing, Waiting};
 pub use talk::Bus;

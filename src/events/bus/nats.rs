@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::{Envelope, Message, NodeId};
-use crate::config::BusConfig;
+use crate::config::{BusConfig, StartError};
 use crate::domain::Epoch;
 
 /// How long one attempt to connect may take.
@@ -22,10 +22,6 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 /// How long a message may wait for a connection that takes nothing.
 const SAY_WITHIN: Duration = Duration::from_secs(1);
-
-/// Why the bus cannot be used: a sentence that says how to mend it.
-#[derive(Debug)]
-pub struct BusError(pub String);
 
 /// A connection that comes back by itself, and the subjects of this deployment.
 #[derive(Clone)]
@@ -47,7 +43,7 @@ impl Nats {
         node: NodeId,
         epoch: &Epoch,
         connected: mpsc::Sender<()>,
-    ) -> Result<Self, BusError> {
+    ) -> Result<Self, StartError> {
         let client = match connect(config, options(config, connected.clone())?).await {
             Ok(client) => client,
             Err(error) if may_heal(&error) => {
@@ -91,8 +87,8 @@ impl Nats {
     ///
     /// # Errors
     /// If the connection has ended for good, or does not take the subscription.
-    pub async fn listen(&self) -> Result<(Subscriber, Subscriber), BusError> {
-        let failed = |error: async_nats::SubscribeError| BusError(format!("HAGGLE_BUS_URL: {error}"));
+    pub async fn listen(&self) -> Result<(Subscriber, Subscriber), StartError> {
+        let failed = |error: async_nats::SubscribeError| StartError(format!("HAGGLE_BUS_URL: {error}"));
         let log = self.client.subscribe(self.log.clone()).await.map_err(failed)?;
         let people = self.client.subscribe(self.people.clone()).await.map_err(failed)?;
         Ok((log, people))
@@ -122,7 +118,7 @@ fn with_user(options: ConnectOptions, config: &BusConfig) -> ConnectOptions {
     }
 }
 
-fn options(config: &BusConfig, connected: mpsc::Sender<()>) -> Result<ConnectOptions, BusError> {
+fn options(config: &BusConfig, connected: mpsc::Sender<()>) -> Result<ConnectOptions, StartError> {
     let mut options = ConnectOptions::new()
         .name("haggle")
         .no_echo()
@@ -142,7 +138,7 @@ fn options(config: &BusConfig, connected: mpsc::Sender<()>) -> Result<ConnectOpt
     }
     if let Some(file) = &config.credentials {
         let unreadable =
-            |error: std::io::Error| BusError(format!("HAGGLE_BUS_CREDENTIALS {}: {error}", file.display()));
+            |error: std::io::Error| StartError(format!("HAGGLE_BUS_CREDENTIALS {}: {error}", file.display()));
         let text = std::fs::read_to_string(file).map_err(unreadable)?;
         options = options.credentials(&text).map_err(unreadable)?;
     }
@@ -176,6 +172,6 @@ fn may_heal(error: &ConnectError) -> bool {
     away && !unacceptable
 }
 
-fn refused(error: &ConnectError) -> BusError {
-    BusError(format!("HAGGLE_BUS_URL: {error}; see HAGGLE_BUS_CREDENTIALS and HAGGLE_BUS_CA"))
+fn refused(error: &ConnectError) -> StartError {
+    StartError(format!("HAGGLE_BUS_URL: {error}; see HAGGLE_BUS_CREDENTIALS and HAGGLE_BUS_CA"))
 }

@@ -10,8 +10,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{BusError, Envelope, Message, Nats, Neighbour, NodeId, Waiting};
-use crate::config::BusConfig;
+use super::{Envelope, Message, Nats, Neighbour, NodeId, Waiting};
+use crate::config::{BusConfig, StartError};
 use crate::events::{Feed, Hub};
 
 /// How often a node says that it is still there.
@@ -48,7 +48,7 @@ impl Bus {
         hub: Arc<Hub>,
         feed: Feed,
         stop: CancellationToken,
-    ) -> Result<Self, BusError> {
+    ) -> Result<Self, StartError> {
         let (connected, connections) = mpsc::channel(1);
         let nats = Nats::connect(config, node, &hub.epoch, connected).await?;
         let (log, people) = nats.listen().await?;

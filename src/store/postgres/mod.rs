@@ -14,8 +14,9 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::OpenError;
 pub use session::{Session, no_answer};
+
+use crate::config::StartError;
 
 /// How long it may take to get a session: waiting for a free one, name, TCP, TLS, password. Beyond it the server
 /// counts as away.
@@ -50,8 +51,8 @@ impl Postgres {
     ///
     /// # Errors
     /// A sentence about what in it cannot hold; never with the password.
-    pub fn from_url(url: &str) -> Result<Self, OpenError> {
-        let failed = |why: &dyn std::fmt::Display| OpenError(format!("HAGGLE_DATABASE_URL: {why}"));
+    pub fn from_url(url: &str) -> Result<Self, StartError> {
+        let failed = |why: &dyn std::fmt::Display| StartError(format!("HAGGLE_DATABASE_URL: {why}"));
         let (url, tls) = tls::take_options(url).map_err(|why| failed(&why))?;
         let mut config: tokio_postgres::Config = url.parse().map_err(|error| failed(&causes(&error)))?;
         config.ssl_mode(tls.mode());
@@ -64,7 +65,7 @@ impl Postgres {
     ///
     /// # Errors
     /// A sentence that says what stands in the way and how to mend it.
-    pub async fn prepare(&self) -> Result<(), OpenError> {
+    pub async fn prepare(&self) -> Result<(), StartError> {
         start::prepare(self).await
     }
 
@@ -72,7 +73,7 @@ impl Postgres {
     ///
     /// # Errors
     /// If there can be no pool.
-    pub fn pool(&self, size: usize) -> Result<Pool<AsyncPgConnection>, OpenError> {
+    pub fn pool(&self, size: usize) -> Result<Pool<AsyncPgConnection>, StartError> {
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
         // A session that was closed is noticed, and one that is in the middle of something never gets here.
         config.recycling_method = RecyclingMethod::Fast;
@@ -82,7 +83,7 @@ impl Postgres {
             async move { server.connect(READER).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
-        Pool::builder(manager).max_size(size).build().map_err(|error| OpenError(format!("connection pool: {error}")))
+        Pool::builder(manager).max_size(size).build().map_err(|error| StartError(format!("connection pool: {error}")))
     }
 
     /// A session for the writer.

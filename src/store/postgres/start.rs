@@ -7,8 +7,8 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::super::OpenError;
 use super::Postgres;
+use crate::config::StartError;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
@@ -20,39 +20,41 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(10);
 const MIGRATION_LOCK: i64 = 5_207_664_190_031;
 /// How long a node waits for another that migrates, in seconds. A node that is paused meanwhile loses the lock sooner.
 const WAIT_SECONDS: u32 = 15;
-const SESSION: &str = "SET application_name = 'haggle start'; SET idle_session_timeout = '10s'; \
-                       SET idle_in_transaction_session_timeout = '10s'";
+/// A server that is too old may not know every setting; it hears later that it is.
+const SESSION: &str = "SET application_name = 'haggle start'; \
+                       SELECT set_config(name, '10s', false) FROM pg_settings \
+                       WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')";
 
-type Checked = Result<(), OpenError>;
+type Checked = Result<(), StartError>;
 
 fn refuse(why: impl Into<String>) -> Checked {
-    Err(OpenError(why.into()))
+    Err(StartError(why.into()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn asking(error: diesel::result::Error) -> OpenError {
-    OpenError(format!("PostgreSQL: {error}"))
+fn asking(error: diesel::result::Error) -> StartError {
+    StartError(format!("PostgreSQL: {error}"))
 }
 
 /// Checks the server, then migrates under a lock of its own, so that nodes starting at once wait for the first.
 pub async fn prepare(server: &Postgres) -> Checked {
     let mut conn = tokio::time::timeout(CHECKED_WITHIN, check(server)).await.unwrap_or_else(|_| {
-        Err(OpenError("PostgreSQL does not answer; start it, or mend HAGGLE_DATABASE_URL".into()))
+        Err(StartError("PostgreSQL does not answer; start it, or mend HAGGLE_DATABASE_URL".into()))
     })?;
     lock(server, &mut conn).await?;
     // The lock goes with the connection.
     AsyncMigrationHarness::new(conn)
         .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| OpenError(format!("migration: {error}")))?;
+        .map_err(|error| StartError(format!("migration: {error}")))?;
     Ok(())
 }
 
-async fn connect(server: &Postgres) -> Result<AsyncPgConnection, OpenError> {
+async fn connect(server: &Postgres) -> Result<AsyncPgConnection, StartError> {
     let connected = server.connect(SESSION).await;
-    connected.map_err(|error| OpenError(format!("PostgreSQL cannot be reached by HAGGLE_DATABASE_URL: {error}")))
+    connected.map_err(|error| StartError(format!("PostgreSQL cannot be reached by HAGGLE_DATABASE_URL: {error}")))
 }
 
-async fn check(server: &Postgres) -> Result<AsyncPgConnection, OpenError> {
+async fn check(server: &Postgres) -> Result<AsyncPgConnection, StartError> {
     let mut conn = connect(server).await?;
     refuse_unfit(&mut conn).await?;
     refuse_unsafe(&mut conn).await?;
@@ -142,7 +144,7 @@ async fn mend(
     harm: &str,
     wanted: &str,
     conn: &mut AsyncPgConnection,
-) -> Result<String, OpenError> {
+) -> Result<String, StartError> {
     let asked = sql_query(format!("SELECT source AS value FROM pg_settings WHERE name = '{setting}'"));
     let source: Value = asked.get_result(conn).await.map_err(asking)?;
     let how = match source.value.as_str() {
