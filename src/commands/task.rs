@@ -170,15 +170,15 @@ impl Task {
         if unsure.is_empty() {
             return;
         }
-        let reached = tokio::time::timeout(REACH_WITHIN, self.reach()).await;
-        let known = match reached.ok().flatten() {
-            Some(mut conn) => {
+        let reached = self.settings.fatal.run_until_cancelled(reach(&self.store));
+        let known = match tokio::time::timeout(REACH_WITHIN, reached).await {
+            Ok(Some(mut conn)) => {
                 conn.limit((COMMIT_WITHIN + REACH_WITHIN).saturating_sub(began.elapsed()));
                 let known = batch::committed(&mut conn, &unsure).await.ok();
                 self.conn = known.is_some().then_some(conn);
                 known
             }
-            None => None,
+            Ok(None) | Err(_) => None,
         };
         for one in unsure {
             one.answer(known.as_ref());
@@ -224,28 +224,10 @@ impl Task {
         }
     }
 
-    /// A new connection, tried for as long as it takes.
-    async fn reach(&self) -> Option<Conn> {
-        while !self.settings.fatal.is_cancelled() {
-            if let Ok(conn) = self.store.writer().await {
-                return Some(conn);
-            }
-            tokio::time::sleep(RECONNECT_EVERY).await;
-        }
-        None
-    }
-
     /// Waits until the database is back. Meanwhile nobody waits for it.
     async fn wait_for_database(&mut self) {
         let store = self.store.clone();
-        let mut reached = std::pin::pin!(async {
-            loop {
-                tokio::time::sleep(RECONNECT_EVERY).await;
-                if let Ok(conn) = store.writer().await {
-                    return conn;
-                }
-            }
-        });
+        let mut reached = std::pin::pin!(reach(&store));
         self.shed(Duration::ZERO);
         while self.away && !self.settings.fatal.is_cancelled() && !matches!(self.next, Some(Work::Stop(_))) {
             tokio::select! {
@@ -289,6 +271,16 @@ impl Task {
         while !self.seen.is_empty() {
             self.take_seen().into_iter().for_each(refuse);
         }
+    }
+}
+
+/// A new connection, tried for as long as it takes.
+async fn reach(store: &Store) -> Conn {
+    loop {
+        if let Ok(conn) = store.writer().await {
+            return conn;
+        }
+        tokio::time::sleep(RECONNECT_EVERY).await;
     }
 }
 

@@ -20,6 +20,20 @@ use crate::wire::{
     LastSeenResp, MessageInput, Rooms, SendMessageResp,
 };
 
+/// What makes a command's retries safe; `submission.rs` reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only describes the header")]
+struct RetryKey {
+    /// A UUID that makes retries safe, and becomes the `message_id`. UUIDv7 advised; made by the server when absent.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    )]
+    key: Option<String>,
+}
+
 /// Create a chat room
 ///
 /// Sends a message to the room of a company and a creator, which is opened if there is none. A creator writes to a
@@ -27,9 +41,7 @@ use crate::wire::{
 /// the id of an upload, or in a form.
 #[utoipa::path(
     post, path = "/v1/rooms", operation_id = "create_chat_room", tag = "commands",
-    params(("Idempotency-Key" = Option<String>, Header, nullable = false,
-        pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-        description = "A UUID that makes retries safe, and becomes the message's `message_id`. UUIDv7 advised; made by the server when absent.")),
+    params(RetryKey),
     request_body(content(
         (CreateChatRoom = "application/json"),
         (RoomForm = "multipart/form-data"),
@@ -71,9 +83,7 @@ pub async fn create_chat_room(State(app): State<Arc<App>>, caller: Caller, reque
     post, path = "/v1/rooms/{room_id}/messages", operation_id = "send_message", tag = "commands",
     params(
         ("room_id" = RoomId, Path, description = "The room"),
-        ("Idempotency-Key" = Option<String>, Header, nullable = false,
-            pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-            description = "A UUID that makes retries safe, and becomes the message's `message_id`. UUIDv7 advised; made by the server when absent."),
+        RetryKey,
     ),
     request_body(content(
         (MessageInput = "application/json"),
