@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
+use ipnet::IpNet;
 use url::Url;
 
 /// What the environment and the command line say.
@@ -62,9 +63,9 @@ pub struct Settings {
     /// Web origins that may call this server, separated by commas (its own always may)
     #[arg(long, env = "HAGGLE_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
-    /// Addresses of reverse proxies whose `X-Forwarded-For` is believed, separated by commas
-    #[arg(long, env = "HAGGLE_TRUSTED_PROXIES", value_delimiter = ',')]
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Reverse proxies whose `X-Forwarded-For` is believed: addresses, or networks like 10.0.0.0/8, separated by commas
+    #[arg(long, env = "HAGGLE_TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
     /// The one currency of every payout (ISO 4217)
     #[arg(long, env = "HAGGLE_CURRENCY", default_value = "EUR")]
     pub currency: String,
@@ -110,4 +111,10 @@ pub struct Settings {
     /// How the log looks: text or json
     #[arg(long, env = "HAGGLE_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+}
+
+/// An address, which is a network of one, or a network (RFC 4632, RFC 4291 §2.3).
+fn parse_network(text: &str) -> Result<IpNet, &'static str> {
+    let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    address.or_else(|_| text.parse()).map_err(|_| "expected an address, or a network like 10.0.0.0/8")
 }

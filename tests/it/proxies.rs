@@ -1,6 +1,7 @@
 //! Behind reverse proxies, as the README configures them and as they come: events at once, quiet streams, files, who
 //! asks, HTTP/2, and a restart. `HAGGLE_TORTURE=full` is quiet for ten minutes, against the packages' own limits.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -61,7 +62,7 @@ fn setups(kind: Kind) -> [Setup; 2] {
 }
 
 fn trusting(config: &mut Config) {
-    config.trusted_proxies = vec![[127, 0, 0, 1].into()];
+    config.trusted_proxies = vec![IpAddr::from([127, 0, 0, 1]).into()];
 }
 
 fn port(url: &str) -> u16 {

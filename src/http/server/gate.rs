@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn gate(max: usize, per_address: usize) -> Arc<Gate> {
-        let proxies = Proxies::new(&["10.0.0.1".parse().unwrap()]);
+        let proxies = Proxies::new(&["10.0.0.1/32".parse().unwrap()]);
         Arc::new(Gate { max, max_per_address: per_address, proxies, open: Mutex::default() })
     }
 

@@ -1,8 +1,8 @@
 //! What a connection may cost: every limit with its unit and its reason.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use socket2::TcpKeepalive;
 
 use crate::config::Config;
@@ -76,7 +76,7 @@ pub struct Limits {
     /// Connections open at once from one address (IPv6: from one /64) that is no trusted proxy.
     pub max_connections_per_address: usize,
     /// Reverse proxies whose `X-Forwarded-For` is believed, and which may open any number of connections.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<IpNet>,
     /// See [`HEAD_TIMEOUT`].
     pub head_timeout: Duration,
     /// See [`IDLE_TIMEOUT`].

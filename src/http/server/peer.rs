@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
+use ipnet::IpNet;
 
 /// The address a request comes from, in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,19 +11,20 @@ pub struct ClientAddr(pub IpAddr);
 
 /// Reverse proxies whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Vec<IpAddr>);
+pub struct Proxies(Vec<IpNet>);
 
 impl Proxies {
     /// These and no others.
     #[must_use]
-    pub fn new(addresses: &[IpAddr]) -> Self {
-        Self(addresses.iter().map(IpAddr::to_canonical).collect())
+    pub fn new(networks: &[IpNet]) -> Self {
+        Self(networks.to_vec())
     }
 
     /// Whether the address is one of them.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.0.contains(&address.to_canonical())
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
     }
 
     /// The peer, or for a trusted one the right-most address of `X-Forwarded-For` that is none of the proxies: each
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     fn client(peer: &str, forwarded: &[&str]) -> String {
-        let proxies = Proxies::new(&["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]);
+        let proxies = Proxies::new(&["10.0.0.1/32".parse().unwrap(), "10.0.0.2/31".parse().unwrap()]);
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append("x-forwarded-for", line.parse().unwrap());
@@ -68,6 +70,8 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("10.0.0.1", &["198.51.100.7, 192.0.2.1, 10.0.0.2"]), "192.0.2.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.7, 192.0.2.1, 10.0.0.3"]), "192.0.2.1");
+        assert_eq!(client("10.0.0.4", &["192.0.2.1"]), "10.0.0.4");
         assert_eq!(client("10.0.0.1", &["198.51.100.7", "192.0.2.1"]), "192.0.2.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.1, nonsense"]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");

@@ -424,7 +424,7 @@ async fn connections_over_a_cap_are_closed_at_once_and_places_come_back() {
 
 #[tokio::test]
 async fn a_trusted_proxy_names_the_client() {
-    let server = start(Limits { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..limits() }).await;
+    let server = start(Limits { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..limits() }).await;
     let mut client = server.connect().await;
     client.send("GET /client HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n\r\n").await;
     client.until("\r\n\r\n192.0.2.1").await;
