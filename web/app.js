@@ -6,6 +6,7 @@
 
 import { pane } from "./components/pane.js";
 import { avatar } from "./components/avatar.js";
+import { toast } from "./components/toast.js";
 import { h, icon, setText, show } from "./dom.js";
 import { Person } from "./person.js";
 import { fullName } from "./words.js";
@@ -56,7 +57,8 @@ function naming(directory) {
 /** @param {Directory} directory @param {import("./api.d.ts").ServerConfig} config */
 function start(directory, config) {
   const { short, find } = naming(directory);
-  const alone = find(new URLSearchParams(location.search).get("as"));
+  const asked = new URLSearchParams(location.search).get("as");
+  const alone = find(asked);
   /** @type {Seat[]} */
   const seats = alone ? ["left"] : ["left", "right"];
   /** @type {Partial<Record<Seat, { id: string, person: Person, pane: ReturnType<typeof pane> }>>} */
@@ -144,6 +146,9 @@ function start(directory, config) {
   };
   addEventListener("hashchange", seatAll);
   seatAll();
+  if (asked && !alone) {
+    toast(`Nobody here is called “${asked}”. There are ${directory.users.map((it) => it.given_name).join(", ")}.`);
+  }
 }
 
 try {

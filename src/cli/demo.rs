@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::serve::{start_log, stop_on_signal};
-use super::{CLOCK, Failed};
+use super::{CLOCK, Failed, say};
 
 /// How long the printed tokens are good.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
@@ -61,7 +61,7 @@ pub async fn demo(port: u16) -> Result<(), Failed> {
         .await
         .map_err(|error| format!("{}: {error} (--port 0 takes a free one)", app.config.listen))?;
     let room = negotiate(&app).await?;
-    println!("{}", greeting(&app, &format!("http://{}", listener.local_addr()?), room));
+    say(&greeting(&app, &format!("http://{}", listener.local_addr()?), room));
     let shutdown = stop_on_signal()?;
     haggle::http::serve(app, listener, None, shutdown).await;
     Ok(())

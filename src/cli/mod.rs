@@ -1,5 +1,4 @@
 //! The commands of the command line, one file each where there is more to say.
-#![expect(clippy::print_stdout, reason = "a command line prints")]
 
 mod demo;
 mod load;
@@ -8,6 +7,7 @@ mod tail;
 mod token;
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -87,6 +87,13 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Prints a line. When nobody reads on (`haggle openapi | head`) the program ends, quietly.
+fn say(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
+
 fn block_on(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
@@ -96,14 +103,14 @@ async fn migrate(settings: Settings) -> Result<(), Failed> {
     let stop = tokio_util::sync::CancellationToken::new();
     haggle::store::Store::open(&config, &stop, &stop).await?;
     stop.cancel();
-    println!("The database is up to date.");
+    say("The database is up to date.");
     Ok(())
 }
 
 fn openapi(args: &OpenapiArgs) -> Result<(), Failed> {
     let description = haggle::http::description();
     let description = if args.v3_0 { haggle::http::down_to_3_0(&description) } else { description };
-    println!("{}", serde_json::to_string_pretty(&description)?);
+    say(&serde_json::to_string_pretty(&description)?);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use haggle::app::App;
-use haggle::config::{Config, Settings};
+use haggle::config::{DatabaseUrl, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +16,21 @@ use super::{CLOCK, Failed};
 pub async fn serve(settings: Settings) -> Result<(), Failed> {
     start_log(&settings.log, &settings.log_format)?;
     let config = settings.resolve()?;
-    warn_about(&config);
+    for name in super::unknown_variables() {
+        tracing::warn!("{name} is no setting of Haggle's; is it misspelled?");
+    }
     let app = App::start(config, CLOCK).await?;
     let listener = listen("HAGGLE_LISTEN", app.config.listen).await?;
     let metrics = match app.config.metrics_listen {
         Some(address) => Some(listen("HAGGLE_METRICS_LISTEN", address).await?),
         None => None,
     };
+    if app.config.bus.is_none() && matches!(app.config.database, DatabaseUrl::Postgres(_)) {
+        tracing::info!(
+            "no HAGGLE_BUS_URL: fine for one node; with several, events of the others would come within 5 s, and \
+             presence and typing stay on their node"
+        );
+    }
     tracing::info!("listening on http://{}", listener.local_addr()?);
     let (shutdown, fatal) = (stop_on_signal()?, app.fatal.clone());
     haggle::http::serve(app, listener, metrics, shutdown).await;
@@ -34,17 +42,6 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
 
 async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
     TcpListener::bind(address).await.map_err(|error| format!("{setting} {address}: {error}").into())
-}
-
-fn warn_about(config: &Config) {
-    for name in super::unknown_variables() {
-        tracing::warn!("{name} is no setting of Haggle's; is it misspelled?");
-    }
-    if config.bus.is_none() && matches!(config.database, haggle::config::DatabaseUrl::Postgres(_)) {
-        tracing::warn!(
-            "without HAGGLE_BUS_URL presence and typing are per node, and other nodes' events come within 5 s"
-        );
-    }
 }
 
 /// Starts the log on standard error, in colour on a terminal only.

@@ -7,7 +7,7 @@ use eventsource_stream::{Event, Eventsource};
 use tokio_stream::StreamExt;
 use url::Url;
 
-use super::Failed;
+use super::{Failed, say};
 
 /// How long to wait before coming back, until the server says.
 const RETRY: Duration = Duration::from_secs(2);
@@ -105,13 +105,15 @@ impl Tail {
                 self.last = Some(event.id.clone());
             }
             if !(self.args.quiet && event.event == "heartbeat") {
-                println!("{:<22} {}", event.event, event.data);
+                say(&format!("{:<22} {}", event.event, event.data));
                 self.printed += 1;
             }
             if is_final(&event) || self.args.limit.is_some_and(|limit| self.printed >= limit) {
                 return Ok(Ended::ForGood);
             }
         }
+        let place = self.last.as_deref().unwrap_or("now");
+        eprintln!("haggle tail: the stream ended; resuming at {place}");
         Ok(Ended::Broken)
     }
 }

@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use haggle::auth::{mint, mint_service};
 use haggle::config::MIN_SECRET_BYTES;
 use haggle::domain::UserId;
 
-use super::{CLOCK, Failed};
+use super::{CLOCK, Failed, say};
 
 /// Whose token, and for how long.
 #[derive(Args, Clone)]
+#[group(skip)]
+#[command(group(ArgGroup::new("whose").required(true).args(["user", "service"])))]
 pub struct TokenArgs {
     /// The user's id: the token's `sub`
-    #[arg(long, required_unless_present = "service", conflicts_with = "service")]
+    #[arg(long)]
     pub user: Option<UserId>,
     /// A token of the host application's backend instead: scope haggle:admin
     #[arg(long)]
@@ -46,7 +48,7 @@ pub struct Signer {
 
 /// Prints the token.
 pub fn token(args: &TokenArgs) -> Result<(), Failed> {
-    println!("{}", make(args)?);
+    say(&make(args)?);
     Ok(())
 }
 

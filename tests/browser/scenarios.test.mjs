@@ -383,6 +383,8 @@ test("a page with a cookie comes back too", { timeout: 240_000 }, async () => {
   const context = await browser.newContext({ viewport: { width: 1100, height: 800 } });
   try {
     const page = await context.newPage();
+    await page.goto(`${demo.url}/?as=nobody`);
+    await page.getByText("Nobody here is called “nobody”.").waitFor();
     const ada = new Pane(page, "left", demo.url);
     await page.goto(`${demo.url}/?as=ada`);
     await ada.move("accept").waitFor();

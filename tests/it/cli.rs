@@ -324,6 +324,23 @@ async fn tail_goes_on_where_it_was_when_the_server_comes_back() {
     tail.until("after");
     assert_eq!(tail.read.matches("\"content\":\"before\"").count(), 1, "{}", tail.read);
     assert!(tail.read.contains("\"resumed\":true"), "{}", tail.read);
+    assert!(tail.read.contains("haggle tail: the stream ended; resuming at "), "{}", tail.read);
+}
+
+#[test]
+fn whoever_stops_reading_gets_no_panic() {
+    let mut printing = haggle(&["openapi"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("haggle runs");
+    drop(printing.stdout.take());
+    let output = printing.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn a_token_is_somebodys() {
+    let output = run(&mut haggle(&["token"]));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("<--user <USER>|--service>"), "{error}");
 }
 
 #[test]

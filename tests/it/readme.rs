@@ -207,6 +207,18 @@ fn the_codes_are_those_of_the_code() {
 }
 
 #[test]
+fn the_list_of_calls_and_events_is_whole() {
+    let (_, list) = README.split_once("## At a glance").expect("the chapter");
+    let (list, _) = list.split_once("\n## ").expect("another chapter");
+    let description = serde_json::to_value(haggle::http::description()).expect("JSON");
+    let paths = description["paths"].as_object().expect("paths").keys();
+    let tags = description["components"]["schemas"]["StreamEvent"]["discriminator"]["mapping"].as_object();
+    for name in paths.chain(tags.expect("events").keys()) {
+        assert!(list.contains(&format!("{name}`")), "{name} is not in the README's list");
+    }
+}
+
+#[test]
 fn the_files_it_names_are_there() {
     for path in quoted(&README.replace("```", "")) {
         let is_path = ["src/", "tests/", "scripts/", ".ci/", "web/"].iter().any(|folder| path.starts_with(folder));

@@ -25,7 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::{CLOCK, Failed};
+use super::{CLOCK, Failed, say};
 pub use args::LoadArgs;
 use cost::Usage;
 use listener::{Breaks, Listener};
@@ -292,9 +292,9 @@ fn server(costs: &Costs, sends: u64, deliveries: u64, streams: u64) -> Option<Se
 fn print(report: &Report, json: bool) -> Result<(), Failed> {
     if json {
         eprint!("{}", report.table());
-        println!("{}", serde_json::to_string_pretty(report)?);
+        say(&serde_json::to_string_pretty(report)?);
     } else {
-        print!("{}", report.table());
+        say(report.table().trim_end());
     }
     Ok(())
 }
