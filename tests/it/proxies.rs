@@ -13,7 +13,9 @@ use uuid::Uuid;
 use crate::attachments::{MIB, attached, streamed, upload};
 use crate::cli::Running;
 use crate::harness::proxy::{Client, Kind, Proxy, Setup};
-use crate::harness::{Actor, Cast, Database, EventStream, Node, Relay, Server, eventually, free_port, haggle, id};
+use crate::harness::{
+    Actor, Cast, Database, EventStream, Node, Relay, Server, eventually, free_port, haggle, id, is_full,
+};
 use crate::readme::{blocks, section};
 use crate::uploads::Form;
 
@@ -129,7 +131,7 @@ async fn events_arrive_at_once(kind: Kind) {
 /// Short: nothing but heartbeats for longer than the proxy suffers silence, which is a little longer than one
 /// heartbeat's time. Full: ten minutes, and the proxy as it comes.
 async fn a_quiet_stream_stays(kind: Kind) {
-    let full = std::env::var("HAGGLE_TORTURE").is_ok_and(|form| form == "full");
+    let full = is_full();
     let (idle, quiet) = if full { (None, 600) } else { (Some(Duration::from_secs(20)), 45) };
     let stage = Stage::new(trusting).await;
     let (mut proxies, mut streams) = (Vec::new(), Vec::new());

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::checker::Checker;
-use super::reader::{Manner, Reader};
-use super::{Cluster, statuses, until, uuid};
+use super::{Cluster, statuses};
+use crate::checker::{Checker, Manner, Reader};
 use crate::harness::{Actor, Cast, Event, id};
+use crate::harness::{eventually, uuid};
 
 /// How long somebody on the killed node may still be shown as there.
 const OFFLINE_WITHIN: Duration = Duration::from_secs(45);
@@ -55,7 +55,7 @@ async fn a_killed_node_costs_nothing_but_a_moment() {
         Reader::open(&cast.kofi, &cluster.addresses, 2, Manner::default()).await,
     ];
     for kofi in cluster.everywhere(&cast.kofi) {
-        until("everybody is online", async || {
+        eventually("everybody is online", async || {
             let statuses = statuses(&kofi).await;
             [&cast.luca, &lia, &cast.nora].iter().all(|who| statuses[&who.id()] == "online")
         })
@@ -66,14 +66,14 @@ async fn a_killed_node_costs_nothing_but_a_moment() {
     let luca = cast.luca.id();
     let typing = |on: bool| move |event: &Event| is_typing(event, luca, on);
     for watcher in &watchers {
-        until("typing is seen", async || watcher.find(None, typing(true)).is_some()).await;
+        eventually("typing is seen", async || watcher.find(None, typing(true)).is_some()).await;
     }
     let killed_url = cluster.nodes[0].url.clone();
     cluster.nodes[0].kill();
     let killed = Instant::now();
-    until("clients are back", async || checker.is_away_from(&killed_url)).await;
+    eventually("clients are back", async || checker.is_away_from(&killed_url)).await;
     for watcher in &watchers {
-        until("typing ends", async || watcher.find(Some(killed), typing(false)).is_some()).await;
+        eventually("typing ends", async || watcher.find(Some(killed), typing(false)).is_some()).await;
     }
     let typed = watchers.iter().map(|watcher| watcher.find(Some(killed), typing(false)).expect("heard") - killed);
     let typed = typed.max().expect("two");

@@ -3,27 +3,19 @@
 //!
 //! Each rig prints one line of figures. The short form runs everywhere; `HAGGLE_TORTURE=full` is longer.
 
-mod checker;
-mod clients;
 mod kill;
 mod pause;
 mod presence;
-mod reader;
 mod rolling;
 mod sharing;
-mod writer;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use self::clients::Addresses;
-use crate::harness::{Actor, Cast, Database, Node};
-
-/// How long a test waits for what must come; nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::checker::Addresses;
+use crate::harness::{Actor, Cast, Database, Node, eventually, uuid};
 
 /// Several nodes of one deployment.
 pub struct Cluster {
@@ -67,7 +59,7 @@ impl Cluster {
     pub async fn meet(&self, nodes: usize) {
         let expected = format!("haggle_nodes {nodes}");
         for node in &self.nodes {
-            until("the nodes hear of each other", async || {
+            eventually("the nodes hear of each other", async || {
                 let metrics = node.service().get("/metrics").await.bytes;
                 String::from_utf8_lossy(&metrics).lines().any(|line| line == expected)
             })
@@ -82,19 +74,6 @@ impl Cluster {
     /// Somebody as seen from each node.
     pub fn everywhere(&self, actor: &Actor) -> Vec<Actor> {
         self.nodes.iter().map(|node| actor.at_url(&node.url)).collect()
-    }
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub fn until<'a>(what: &'a str, holds: impl AsyncFn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
-    let asked = std::panic::Location::caller();
-    async move {
-        let began = Instant::now();
-        while !holds().await {
-            assert!(began.elapsed() < PATIENCE, "{asked}: not in time: {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 }
 
@@ -116,13 +95,4 @@ pub async fn presence(reader: &Actor) -> (BTreeMap<Uuid, String>, Value) {
     };
     let people = are("online").into_iter().chain(are("away")).collect();
     (people, told["typing"].clone())
-}
-
-pub fn uuid(value: &Value) -> Uuid {
-    value.as_str().expect("a text").parse().expect("a UUID")
-}
-
-/// Whether the long form was asked for.
-pub fn is_full() -> bool {
-    std::env::var("HAGGLE_TORTURE").is_ok_and(|form| form == "full")
 }

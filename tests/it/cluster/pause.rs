@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::checker::Checker;
 use super::kill::employee;
-use super::reader::{Manner, Reader};
-use super::{Cluster, is_full, presence, statuses, until};
+use super::{Cluster, presence, statuses};
+use crate::checker::Checker;
+use crate::checker::{Manner, Reader};
 use crate::harness::{Actor, id};
+use crate::harness::{eventually, is_full};
 
 /// How long the others take at most to let go of a silent node: the short pause is a little longer.
 const LAPSE: Duration = Duration::from_secs(25);
@@ -57,7 +58,7 @@ async fn a_paused_node_comes_back_as_if_nothing_had_been() {
             == ["online", "online", luca_state, luca_state]
     };
     for kofi in cluster.everywhere(&cast.kofi) {
-        until("everybody is online", async || sees_all(&statuses(&kofi).await, "online")).await;
+        eventually("everybody is online", async || sees_all(&statuses(&kofi).await, "online")).await;
     }
 
     let paused = &cluster.nodes[0];

@@ -11,9 +11,10 @@ use haggle::wire::ActivityState;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{presence, statuses, until, uuid};
+use super::{presence, statuses};
 use crate::dice::Dice;
 use crate::harness::{Actor, Cast, Database, EventStream, Server};
+use crate::harness::{eventually, uuid};
 
 const SEEDS: [u64; 3] = [3, 14, 2_718];
 const ROUNDS: usize = 8;
@@ -137,7 +138,7 @@ impl Walk<'_> {
         let servers = [self.server, self.server.streams()];
         for (node, server) in servers.into_iter().enumerate() {
             let open = self.pages.iter().filter(|page| page.node == node).count() + usize::from(node == 0);
-            until("open pages are noticed", async || server.app.hub.streams() == open).await;
+            eventually("open pages are noticed", async || server.app.hub.streams() == open).await;
         }
     }
 
@@ -146,7 +147,7 @@ impl Walk<'_> {
         self.notice().await;
         self.server.clock.advance(Duration::from_secs(15));
         for _ in 0..2 {
-            until("all nodes say what is so", async || {
+            eventually("all nodes say what is so", async || {
                 self.server.clock.advance(Duration::from_secs(1));
                 self.wrong(&BTreeSet::new()).await.is_none()
             })
@@ -187,7 +188,7 @@ impl Walk<'_> {
         // Ben does not see Lumen's room.
         let lumen = self.rooms[2].0;
         typing.retain(|(room, _)| *room != lumen);
-        until("typing is known", async || self.wrong(&typing).await.is_none()).await;
+        eventually("typing is known", async || self.wrong(&typing).await.is_none()).await;
     }
 }
 
@@ -244,7 +245,7 @@ async fn a_change_of_access_is_seen_from_the_other_node() {
         assert_eq!(said_of(&mut old, user).await, "offline", "no time has passed");
         assert_eq!(said_of(&mut new, user).await, "online");
         for url in [&a, &b] {
-            until("the new side sees her", async || statuses(&new_id.at_url(url)).await[&user] == "online").await;
+            eventually("the new side sees her", async || statuses(&new_id.at_url(url)).await[&user] == "online").await;
             assert!(!presence(&old_id.at_url(url)).await.0.contains_key(&user), "the old side does not");
         }
         std::mem::swap(&mut old, &mut new);
@@ -255,7 +256,7 @@ async fn a_change_of_access_is_seen_from_the_other_node() {
     assert_eq!(page.goodbye().await, "access_changed");
     assert_eq!(said_of(&mut old, user).await, "offline", "no time has passed");
     for url in [&a, &b] {
-        until("she is gone", async || !presence(&old_id.at_url(url)).await.0.contains_key(&user)).await;
+        eventually("she is gone", async || !presence(&old_id.at_url(url)).await.0.contains_key(&user)).await;
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::checker::Checker;
-use super::reader::Manner;
-use super::{Cluster, until};
+use super::Cluster;
+use crate::checker::{Checker, Manner};
+use crate::harness::eventually;
 
 /// How long a node may take to stop.
 const STOPPED_WITHIN: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ async fn a_rolling_restart_is_not_noticed() {
         cluster.nodes[place] = cluster.start_node().await;
         cluster.addresses.replace(place, &cluster.nodes[place].url);
         cluster.meet(2).await;
-        until("clients are back", async || checker.is_away_from(&old)).await;
+        eventually("clients are back", async || checker.is_away_from(&old)).await;
     }
     let figures = checker.verify().await;
     assert!(figures.outage < BACK_WITHIN, "{figures}");

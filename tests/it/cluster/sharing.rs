@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Cluster, statuses, until};
+use super::{Cluster, statuses};
+use crate::harness::eventually;
 use crate::harness::{Actor, EventStream, id};
 
 const FILE: &str = "aGVsbG8=";
@@ -110,7 +111,7 @@ async fn hints_reach_the_node_that_holds_the_stream() {
         let change = ada.next_of("activity_change").await;
         assert_eq!((&change["user_id"], &change["activity_state"]), (&nora, &json!(state)));
         for ada in &stage.ada {
-            until("both nodes agree", async || statuses(ada).await[&stage.nora[0].id()] == state).await;
+            eventually("both nodes agree", async || statuses(ada).await[&stage.nora[0].id()] == state).await;
         }
     }
     let mut others = stage.ada[1].stream().await;

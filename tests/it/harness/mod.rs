@@ -14,6 +14,11 @@ pub mod s3;
 mod server;
 mod stream;
 
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use uuid::Uuid;
+
 pub use actor::Actor;
 pub use answer::Answer;
 pub use cast::{Cast, id};
@@ -40,14 +45,30 @@ pub fn is_here(program: &str) -> bool {
     here
 }
 
+/// How long a test waits for what must come; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until something has become so, of which nobody tells.
-pub async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
-    let waiting = async {
+#[track_caller]
+pub fn eventually<'a>(what: &'a str, is_so: impl AsyncFn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    let asked = std::panic::Location::caller();
+    async move {
+        let began = Instant::now();
         while !is_so().await {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            assert!(began.elapsed() < PATIENCE, "{asked}: not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect(what);
+    }
+}
+
+/// Whether the long form of a rig was asked for (`HAGGLE_TORTURE=full`).
+pub fn is_full() -> bool {
+    std::env::var("HAGGLE_TORTURE").is_ok_and(|form| form == "full")
+}
+
+/// A UUID in an answer.
+pub fn uuid(value: &Value) -> Uuid {
+    value.as_str().expect("a text").parse().expect("a UUID")
 }
 
 /// Runs `async fn(Database)` as a test on SQLite, as one on PostgreSQL, and as one on two nodes with a bus.

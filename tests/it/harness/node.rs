@@ -78,6 +78,18 @@ impl Node {
         let _ = self.child.wait();
     }
 
+    /// Waits until its process ends by itself; none if it does not in time.
+    pub async fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let began = Instant::now();
+        while began.elapsed() < within {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return Some(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("no panic").clone()

@@ -29,10 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// PostgreSQL refuses to run as root.
 const MIND: &str = r#"
 set -e
-bin="$1"; port="$2"; shift 2; dir=$(mktemp -d /tmp/haggle-pg.XXXXXX); pid=
+bin="$1"; port="$2"; shift 2; dir=$(mktemp -d "$PLACE/haggle-pg.XXXXXX"); pid=
 if [ "$(id -u)" = 0 ]; then as="setpriv --reuid=postgres --regid=postgres --init-groups --"; else as=""; fi
 if [ -n "$as" ]; then chown postgres "$dir"; fi
-cd "$dir"
+cd /
 $as "$bin/initdb" -D "$dir/data" -U haggle -A trust -E UTF8 --no-sync >/dev/null
 all() { echo "$pid $(ps -o pid= --ppid "$pid" | tr '\n' ' ')"; }
 leave() { if [ -n "$pid" ]; then kill -CONT $(all); kill -QUIT "$pid"; wait "$pid"; fi; cd /; rm -rf "$dir"; }
@@ -93,12 +93,18 @@ impl Postgres {
 
     /// A server that does not run yet, for what must be put into its folder first.
     pub fn prepare(port: u16, options: &[&str]) -> Option<Self> {
+        Self::prepare_in(Path::new("/tmp"), port, options)
+    }
+
+    /// The same, with its folder in another.
+    pub fn prepare_in(place: &Path, port: u16, options: &[&str]) -> Option<Self> {
         let mut child = Command::new("bash")
             .args(["-c", MIND, "mind"])
             .arg(installed()?)
             .arg(port.to_string())
             .args(["-c", "max_connections=500"])
             .args(options)
+            .env("PLACE", place)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

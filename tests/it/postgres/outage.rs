@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::load::{Load, Outcome, send, send_as, send_until_taken};
 use super::nobody_is_idle_in_transaction;
-use crate::harness::{Actor, Cast, Node, Postgres, Stop};
+use crate::harness::{Actor, Cast, Node, Postgres, Stop, is_full};
 
 /// How long it may take to say that the database cannot be reached, and that it hangs.
 const AWAY: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Stage {
 
 /// How long the outages last: a moment in every run, half a minute in the long form.
 fn outage(short: u64) -> Duration {
-    let long = std::env::var("HAGGLE_TORTURE").is_ok_and(|form| form == "full");
+    let long = is_full();
     Duration::from_secs(if long { 30 } else { short })
 }
 

@@ -10,21 +10,27 @@
 //! `src/events/stream.rs` (streams with gaps; a rig with a single cut may be lucky); have `Turn::take_in` of
 //! `src/events/hub` take in entries out of order and `Node::hear_log` of `src/events/bus` hear nothing (gaps too).
 
+mod clients;
+mod reader;
+mod writer;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::clients::Addresses;
-use super::reader::{Durable, Manner, Reader};
-use super::writer::{Outcome, Sent, Writer};
+use self::reader::Durable;
+use self::writer::{Outcome, Sent, Writer, file};
 use crate::dice::Dice;
 use crate::harness::Actor;
+
+pub use clients::Addresses;
+pub use reader::{Manner, Reader};
 
 /// How long streams may take to tell the end of what was written, after everything has healed.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
@@ -50,6 +56,8 @@ pub struct Figures {
     ok: usize,
     refused: usize,
     unknown: usize,
+    /// Files that came with messages.
+    files: usize,
     lost: usize,
     duplicated: usize,
     reordered: usize,
@@ -64,8 +72,8 @@ pub struct Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rig, seed, ok, refused, unknown, lost, duplicated, reordered, .. } = self;
-        write!(f, "{rig}: seed {seed}: {ok} ok, {refused} refused, {unknown} unknown; ")?;
+        let Self { rig, seed, ok, refused, unknown, files, lost, duplicated, reordered, .. } = self;
+        write!(f, "{rig}: seed {seed}: {ok} ok, {refused} refused, {unknown} unknown, {files} files; ")?;
         write!(f, "{} streams; {lost} lost, {duplicated} duplicated, {reordered} reordered; ", self.streams)?;
         write!(f, "longest outage of a reader {:.1?}, of a writer {:.1?}", self.outage, self.recovery)
     }
@@ -115,8 +123,15 @@ impl Checker {
         self.readers.iter().filter(|(reader, _)| reader.heard().node.as_deref() == Some(url)).count()
     }
 
+    /// Ends the load and compares; prints one line. Nothing may be wrong.
+    pub async fn verify(self) -> Figures {
+        let figures = self.figures().await;
+        assert!(figures.is_clean(), "{figures}\n{:#?}", figures.wrong.iter().take(20).collect::<Vec<_>>());
+        figures
+    }
+
     /// Ends the load and compares; prints one line.
-    pub async fn verify(mut self) -> Figures {
+    pub async fn figures(mut self) -> Figures {
         self.stop.cancel();
         let mut sent = Vec::new();
         let mut figures = Figures { rig: self.rig, seed: self.seed, ..Figures::default() };
@@ -127,7 +142,7 @@ impl Checker {
         }
         for (room, member) in self.members.clone() {
             let key = self.dice.id();
-            let last = self.writer(&member, &[room]).send(room, key, &Value::Null).await;
+            let last = self.writer(&member, &[room]).send(room, key, &json!({})).await;
             assert!(matches!(last.outcome, Outcome::Ok(_)), "nothing has healed: {last:?}");
             sent.push(last);
         }
@@ -135,12 +150,11 @@ impl Checker {
             let there = history(&self.reachable(member, place).await, *room).await;
             let sent: Vec<&Sent> = sent.iter().filter(|sent| sent.room == *room).collect();
             figures.compare(*room, &sent, &there);
-            let last = there.last().map(|(number, _)| *number);
+            let last = there.last().map(|message| message.number);
             self.wait_for(*room, last).await;
         }
         self.compare_streams(&mut figures);
         eprintln!("{figures}");
-        assert!(figures.is_clean(), "{figures}\n{:#?}", figures.wrong.iter().take(20).collect::<Vec<_>>());
         figures
     }
 
@@ -182,26 +196,38 @@ impl Checker {
 }
 
 impl Figures {
+    /// Whether something that was acknowledged is not there.
+    pub fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
     fn is_clean(&self) -> bool {
         let nothing = self.lost + self.duplicated + self.reordered == 0 && self.wrong.is_empty();
         nothing && self.ok > 0 && self.refused > 0
     }
 
     /// Holds what was sent to a room against what is there.
-    fn compare(&mut self, room: Uuid, sent: &[&Sent], there: &[(i64, String)]) {
-        if !there.iter().map(|(number, _)| *number).eq(1..=i64::try_from(there.len()).expect("few")) {
+    fn compare(&mut self, room: Uuid, sent: &[&Sent], there: &[Found]) {
+        if !there.iter().map(|message| message.number).eq(1..=i64::try_from(there.len()).expect("few")) {
             self.reordered += 1;
             self.wrong.push(format!("the numbers of {room} are not 1, 2, 3, …"));
         }
-        let mut numbers: HashMap<&str, Vec<i64>> = HashMap::new();
-        for (number, content) in there {
-            numbers.entry(content).or_default().push(*number);
+        let mut by_key: HashMap<&str, Vec<&Found>> = HashMap::new();
+        for message in there {
+            by_key.entry(&message.content).or_default().push(message);
         }
         for sent in sent {
-            let found = numbers.get(sent.key.to_string().as_str()).map_or(&[][..], Vec::as_slice);
+            let found = by_key.get(sent.key.to_string().as_str()).map_or(&[][..], Vec::as_slice);
+            let numbers: Vec<i64> = found.iter().map(|message| message.number).collect();
+            let file = sent.has_file.then(|| file(sent.key));
+            for message in found.iter().filter(|message| message.file != file) {
+                self.lost += 1;
+                self.wrong.push(format!("message {} of {room} does not have its file", message.number));
+            }
+            self.files += found.iter().filter(|message| message.file.is_some()).count();
             self.recovery = self.recovery.max(sent.answered - sent.begun);
             let (count, is_right) = match sent.outcome {
-                Outcome::Ok(number) => (&mut self.ok, found == [number]),
+                Outcome::Ok(number) => (&mut self.ok, numbers == [number]),
                 Outcome::Refused => (&mut self.refused, found.is_empty()),
                 Outcome::Unknown => (&mut self.unknown, found.len() <= 1),
             };
@@ -209,7 +235,7 @@ impl Figures {
             if !is_right {
                 let count = if found.is_empty() { &mut self.lost } else { &mut self.duplicated };
                 *count += 1;
-                self.wrong.push(format!("{sent:?} is there as {found:?}"));
+                self.wrong.push(format!("{sent:?} is there as {numbers:?}"));
             }
         }
         self.compare_times(sent);
@@ -249,20 +275,39 @@ impl Figures {
     }
 }
 
+/// A message as it is there in the end.
+struct Found {
+    number: i64,
+    content: String,
+    file: Option<Vec<u8>>,
+}
+
+impl Found {
+    async fn read(actor: &Actor, message: &Value) -> Self {
+        let number = message["id"].as_i64().expect("a number");
+        let content = message["content"].as_str().expect("a text").to_owned();
+        let file = match message["attachment"]["link"].as_str() {
+            Some(link) => Some(actor.get(link).await.bytes),
+            None => None,
+        };
+        Self { number, content, file }
+    }
+}
+
 /// All messages of a room, oldest first.
-async fn history(actor: &Actor, room: Uuid) -> Vec<(i64, String)> {
-    let mut pages: Vec<Vec<(i64, String)>> = Vec::new();
+async fn history(actor: &Actor, room: Uuid) -> Vec<Found> {
+    let mut pages: Vec<Vec<Found>> = Vec::new();
     let mut before = String::new();
     loop {
         let page = actor.get(&format!("/v1/rooms/{room}?message_qty=200{before}")).await.expect(200);
-        let messages = page["messages"].as_array().expect("messages").iter().map(|message| {
-            let content = message["content"].as_str().expect("a text").to_owned();
-            (message["id"].as_i64().expect("a number"), content)
-        });
-        pages.push(messages.collect());
+        let mut messages = Vec::new();
+        for message in page["messages"].as_array().expect("messages") {
+            messages.push(Found::read(actor, message).await);
+        }
+        pages.push(messages);
         if page["has_more"] != true {
             return pages.into_iter().rev().flatten().collect();
         }
-        before = format!("&message_before={}", pages.last().expect("a page")[0].0);
+        before = format!("&message_before={}", pages.last().expect("a page")[0].number);
     }
 }

@@ -11,8 +11,8 @@ use tokio_stream::StreamExt;
 use uuid::Uuid;
 
 use super::clients::Addresses;
-use super::{until, uuid};
 use crate::harness::{Actor, Event, position};
+use crate::harness::{eventually, uuid};
 
 /// How long a page waits before it tries the next node when one does not even answer.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -70,7 +70,7 @@ impl Reader {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let page = Page { actor: actor.clone(), addresses: addresses.clone(), place, manner, heard: heard.clone() };
         let reader = Self { user: actor.id(), heard, task: tokio::spawn(page.run()) };
-        until("a stream is live", async || reader.find(None, |event| event.name == "presence").is_some()).await;
+        eventually("a stream is live", async || reader.find(None, |event| event.name == "presence").is_some()).await;
         reader
     }
 

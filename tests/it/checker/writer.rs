@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const GIVE_UP: Duration = Duration::from_mins(1);
 /// How long a writer rests at most between messages, in milliseconds.
 const REST: usize = 80;
+/// The size of a file: several blocks of a disk.
+const FILE_BYTES: usize = 20_000;
 /// How long it waits before it tries again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -36,11 +40,22 @@ pub enum Outcome {
 pub struct Sent {
     pub key: Uuid,
     pub room: Uuid,
+    /// Whether it carries a file.
+    pub has_file: bool,
     /// When it was sent for the first time.
     pub begun: Instant,
     /// When the answer was there.
     pub answered: Instant,
     pub outcome: Outcome,
+}
+
+/// The bytes of the file that a message of this key may carry.
+pub fn file(key: Uuid) -> Vec<u8> {
+    key.as_bytes().repeat(FILE_BYTES / 16)
+}
+
+fn attachment(key: Uuid) -> Value {
+    json!({"name": "terms.bin", "content": STANDARD.encode(file(key)), "content_type": "application/octet-stream"})
 }
 
 /// What one attempt came to.
@@ -73,8 +88,9 @@ impl Writer {
             let key = self.dice.id();
             let sent = match self.dice.roll(8) {
                 // The state of the contract, or the side, forbids it.
-                0 => self.send(room, key, &json!({"type": "approved_by_company"})).await,
-                _ => self.send(room, key, &Value::Null).await,
+                0 => self.send(room, key, &json!({"contract_change": {"type": "approved_by_company"}})).await,
+                1 => self.send(room, key, &json!({"attachment": attachment(key)})).await,
+                _ => self.send(room, key, &json!({})).await,
             };
             if let Outcome::Ok(number) = sent.outcome {
                 match self.dice.roll(8) {
@@ -89,12 +105,11 @@ impl Writer {
         (record, self.wrong)
     }
 
-    /// Sends one message until it is answered for good. Its text is its key.
-    pub async fn send(&mut self, room: Uuid, key: Uuid, change: &Value) -> Sent {
-        let mut body = json!({"content": key});
-        if !change.is_null() {
-            body["contract_change"] = change.clone();
-        }
+    /// Sends one message, with this in it, until it is answered for good. Its text is its key.
+    pub async fn send(&mut self, room: Uuid, key: Uuid, with: &Value) -> Sent {
+        let mut body = with.clone();
+        body["content"] = json!(key);
+        let has_file = body.get("attachment").is_some();
         let begun = Instant::now();
         let mut outcome = Outcome::Refused;
         loop {
@@ -112,7 +127,7 @@ impl Writer {
             self.place += 1;
             tokio::time::sleep(AGAIN).await;
         }
-        Sent { key, room, begun, answered: Instant::now(), outcome }
+        Sent { key, room, has_file, begun, answered: Instant::now(), outcome }
     }
 
     async fn attempt(&mut self, room: Uuid, key: Uuid, body: &Value) -> Attempt {
@@ -137,7 +152,8 @@ impl Writer {
     /// Sends the same again, to another node: the answer must be the same.
     async fn repeat(&mut self, first: &Sent) {
         self.place += 1;
-        let again = self.send(first.room, first.key, &Value::Null).await;
+        let with = if first.has_file { json!({"attachment": attachment(first.key)}) } else { json!({}) };
+        let again = self.send(first.room, first.key, &with).await;
         if !matches!(again.outcome, Outcome::Unknown) && again.outcome != first.outcome {
             self.wrong.push(format!("{first:?} and then {:?}", again.outcome));
         }

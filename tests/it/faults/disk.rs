@@ -1,0 +1,79 @@
+//! A disk of a test's own: an ext4 file system in a file, which can lose its power.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// See the module; unmounted when it is dropped.
+pub struct Disk {
+    folder: tempfile::TempDir,
+}
+
+/// Ends a file system at once, without writing out even its journal: `FS_IOC_SHUTDOWN`, `NOLOGFLUSH` (linux/fs.h).
+/// Whatever was not synced is gone, and who uses it gets EIO.
+const SHUT_DOWN: &str = "import fcntl, os, struct, sys; \
+    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+
+impl Disk {
+    /// A disk of this size; says so where mounting is not allowed, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
+    pub fn new(megabytes: u64) -> Option<Self> {
+        let disk = Self { folder: tempfile::tempdir().expect("a folder") };
+        std::fs::create_dir(disk.place()).expect("a folder to mount on");
+        std::fs::File::create(disk.image()).and_then(|file| file.set_len(megabytes << 20)).expect("a file");
+        let made = run("mkfs.ext4", &["-q", "-F", "-m", "0", &disk.image()]) && disk.mount();
+        let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("disk"));
+        assert!(made || !required, "a disk is required, and cannot be mounted");
+        if !made {
+            eprintln!("skipped: only root may mount a disk, where the system lets it");
+        }
+        made.then_some(disk)
+    }
+
+    /// Where it is mounted.
+    pub fn place(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Writes out everything.
+    pub fn sync(&self) {
+        assert!(run("sync", &["-f", &self.place().to_string_lossy()]), "sync");
+    }
+
+    /// Cuts its power.
+    pub fn cut(&self) {
+        assert!(run("python3", &["-c", SHUT_DOWN, &self.place().to_string_lossy()]), "the ioctl");
+    }
+
+    /// Gives it power again: unmounts what is left and mounts anew, which replays the file system's journal. Nobody may
+    /// use it any more.
+    pub fn restore(&self) {
+        assert!(self.unmount() && self.mount(), "the disk is mounted again");
+    }
+
+    fn image(&self) -> String {
+        self.folder.path().join("image").to_string_lossy().into_owned()
+    }
+
+    fn mount(&self) -> bool {
+        run("mount", &["-o", "loop", &self.image(), &self.place().to_string_lossy()])
+    }
+
+    fn unmount(&self) -> bool {
+        run("umount", &[&self.place().to_string_lossy()])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run("umount", &["-l", &self.place().to_string_lossy()]);
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> bool {
+    let output = Command::new(program).args(args).env("PATH", path()).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// mkfs is not in everybody's path.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}

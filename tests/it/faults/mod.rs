@@ -1,0 +1,69 @@
+//! One server under load while its process is killed, its power is cut, its disk is full or fails (promises 1, 2, 3,
+//! 7 and 12).
+//!
+//! Each rig prints one line of figures. The short form runs everywhere; `HAGGLE_TORTURE=full` is what is promised.
+//! Those that need a disk of their own need root.
+
+mod disk;
+mod full;
+mod killed;
+mod power;
+
+use std::path::Path;
+
+use self::disk::Disk;
+use crate::checker::{Addresses, Checker, Manner};
+use crate::harness::{Node, free_port};
+
+/// A server that comes back at the same address, with the same data.
+struct Site {
+    node: Node,
+    addresses: Addresses,
+    database: String,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Site {
+    /// Starts a server on a data folder; without a database of its own it has SQLite there.
+    async fn start(data: &Path, database: Option<String>, more: &[(&'static str, String)]) -> Self {
+        let database = database.unwrap_or_else(|| format!("sqlite://{}", data.join("haggle.db").display()));
+        let mut settings = vec![
+            ("HAGGLE_LISTEN", format!("127.0.0.1:{}", free_port())),
+            ("HAGGLE_DATA_DIR", data.display().to_string()),
+        ];
+        settings.extend_from_slice(more);
+        let node = start(&database, &settings).await;
+        let addresses = Addresses::default();
+        addresses.add(&node.url);
+        Self { node, addresses, database, settings }
+    }
+
+    /// Starts it again, once its process has ended.
+    async fn restart(&mut self) {
+        self.node = start(&self.database, &self.settings).await;
+    }
+
+    /// People who write and read here from now on.
+    async fn load(&self, rig: &'static str, seed: u64) -> Checker {
+        let cast = self.node.cast().await;
+        let (first, second) = (cast.ada.open_room(cast.north, "Hi").await, cast.kofi.open_room(cast.north, "Hi").await);
+        let third = cast.kofi.open_room(cast.lumen, "Hi").await;
+        let mut checker = Checker::new(rig, seed, &self.addresses);
+        for (actor, rooms) in [
+            (&cast.ada, &[first][..]),
+            (&cast.nora, &[first, second]),
+            (&cast.kofi, &[second, third]),
+            (&cast.luca, &[third]),
+        ] {
+            checker.read(actor, rooms, 0, Manner::default()).await;
+            checker.write(actor, rooms);
+            checker.write(actor, rooms);
+        }
+        checker
+    }
+}
+
+async fn start(database: &str, settings: &[(&'static str, String)]) -> Node {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Node::start_with(database, &settings).await
+}

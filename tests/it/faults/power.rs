@@ -1,0 +1,89 @@
+//! Power cuts: the file system under the database ends at once, and what was not synced is gone (promise 2).
+
+use std::time::Duration;
+
+use super::{Disk, Site};
+use crate::dice::Dice;
+use crate::harness::{Postgres, Stop, free_port, is_full};
+
+/// Cuts in the short form, and in the full one. A third of wrong set-ups pass a single cut.
+const CUTS: (usize, usize) = (3, 40);
+/// The longest time between two cuts, in milliseconds.
+const RUNS: usize = 1_200;
+/// How long a server may run on when its disk has failed; nothing is measured by it.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+/// Has `fsync` and its like do nothing (package eatmydata).
+const NO_SYNC: &str = "libeatmydata.so";
+
+fn cuts() -> usize {
+    if is_full() { CUTS.1 } else { CUTS.0 }
+}
+
+async fn run_for_a_while(dice: &mut Dice) {
+    tokio::time::sleep(Duration::from_millis(100 + dice.roll(RUNS) as u64)).await;
+}
+
+/// Cuts the power of the server's disk once. The server notices and ends by itself (promise 12).
+async fn cut(site: &mut Site, disk: &Disk) {
+    disk.cut();
+    let status = site.node.ended(ENDS_WITHIN).await.expect("a server without its disk ends");
+    assert!(!status.success(), "it says that it failed");
+    disk.restore();
+}
+
+/// To see it red: set `synchronous = OFF` in `src/store/sqlite.rs`, or see the control.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sqlite_acknowledged_outlives_a_power_cut() {
+    let Some(disk) = Disk::new(256) else { return };
+    let mut site = Site::start(&disk.place().join("data"), None, &[]).await;
+    let checker = site.load("power cut, SQLite", 31).await;
+    let mut dice = Dice::seeded(31);
+    for _ in 0..cuts() {
+        run_for_a_while(&mut dice).await;
+        cut(&mut site, &disk).await;
+        site.restart().await;
+    }
+    checker.verify().await;
+}
+
+/// The control: a server whose syncs do nothing must be caught losing what it acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rig_catches_a_server_that_does_not_sync() {
+    let Some(disk) = Disk::new(256) else { return };
+    let preload = [("LD_PRELOAD", NO_SYNC.to_owned())];
+    let mut site = Site::start(&disk.place().join("data"), None, &preload).await;
+    let checker = site.load("power cut, SQLite without fsync", 32).await;
+    disk.sync();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    disk.cut();
+    // Without syncs it may not even notice.
+    site.node.kill();
+    disk.restore();
+    site.restart().await;
+    let figures = checker.figures().await;
+    assert!(figures.has_lost(), "{figures}");
+}
+
+/// To see it red: start PostgreSQL with `fsync=off`, and take the check for it out of `src/store/postgres/start.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_acknowledged_outlives_a_power_cut() {
+    let Some(disk) = Disk::new(1_024) else { return };
+    let Some(postgres) = Postgres::prepare_in(&disk.place(), free_port(), &[]) else {
+        return Postgres::say_skipped();
+    };
+    disk.sync();
+    postgres.run();
+    let data = tempfile::tempdir().expect("a folder");
+    let site = Site::start(data.path(), Some(postgres.database().await), &[]).await;
+    let checker = site.load("power cut, PostgreSQL", 33).await;
+    let mut dice = Dice::seeded(33);
+    for _ in 0..cuts() {
+        run_for_a_while(&mut dice).await;
+        disk.cut();
+        postgres.stop(Stop::Immediate);
+        disk.restore();
+        postgres.run();
+    }
+    checker.verify().await;
+    drop(postgres);
+}
