@@ -115,3 +115,50 @@ fn event(entry: &Entry, status: impl Fn(UserId) -> ActivityState) -> Option<(Str
     };
     Some(told)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use eventsource_stream::Eventsource;
+    use futures_util::{FutureExt, StreamExt, stream};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(content: &str, name: &str) -> StreamEvent {
+        let id = "0199c0de-0000-7000-8000-000000000001";
+        let author = json!({"id": id, "given_name": name, "family_name": "", "logo_url": "", "status": "online"});
+        let message = json!({
+            "id": 1, "message_id": id, "content": content, "timestamp": "2026-11-23T05:14:08.523523Z",
+            "side": "creator", "from_user": author
+        });
+        serde_json::from_value(json!({"type": "new_message", "room_id": id, "message": message})).unwrap()
+    }
+
+    proptest! {
+        /// A parser that is not ours reads what was meant, whatever texts hold and however the bytes are cut. To see it
+        /// red: write line ends unescaped, or end an event with one of them.
+        #[test]
+        fn another_parser_reads_what_was_meant(
+            content in any::<String>(),
+            name in "[\\r\\n\u{2028}\u{85}a]{0,8}",
+            id in "[0-9a-f]{16}-[0-9]{1,19}",
+            cut in 1_usize..64,
+        ) {
+            let event = message(&content, &name);
+            let bytes = encode(&event, Some(&id), Some(1_500));
+            let pieces: Vec<_> = bytes.chunks(cut).map(|piece| Ok::<_, Infallible>(piece.to_vec())).collect();
+            let events: Vec<_> = stream::iter(pieces).eventsource().collect().now_or_never().unwrap();
+            prop_assert_eq!(events.len(), 1);
+            let read = events[0].as_ref().unwrap();
+            prop_assert_eq!((read.event.as_str(), &read.id), ("new_message", &id));
+            prop_assert_eq!(read.retry, Some(Duration::from_millis(1_500)));
+            prop_assert_eq!(&read.data, &serde_json::to_string(&event).unwrap());
+            let data: serde_json::Value = serde_json::from_str(&read.data).unwrap();
+            prop_assert_eq!(data["message"]["content"].as_str(), Some(content.as_str()));
+        }
+    }
+}

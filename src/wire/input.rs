@@ -355,10 +355,30 @@ impl<'de> Deserialize<'de> for Base64 {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_STANDARD as STANDARD_PADDED, BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD};
+    use base64::prelude::{BASE64_URL_SAFE as URL_SAFE, BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
     use crate::wire::Object;
+
+    proptest! {
+        #[test]
+        fn every_spelling_of_base64_is_read(bytes in any::<Vec<u8>>()) {
+            for engine in [&STANDARD_PADDED, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+                let parsed: Base64 = serde_json::from_value(engine.encode(&bytes).into()).unwrap();
+                prop_assert_eq!(&parsed.0, &bytes);
+            }
+        }
+
+        #[test]
+        fn no_text_in_base64_makes_a_panic(text in any::<String>(), near in "[A-Za-z0-9+/_=-]{0,40}") {
+            for text in [text, near] {
+                let _ = serde_json::from_value::<Base64>(text.into());
+            }
+        }
+    }
 
     #[test]
     fn base64_comes_in_four_spellings() {

@@ -11,6 +11,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// Dice of one of many, which always roll alike.
+    pub fn of(one: Uuid, place: usize) -> Self {
+        Self(one.as_u64_pair().1 ^ ((place as u64) << 32))
+    }
+
     /// A number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -21,6 +21,7 @@ mod dice;
 mod directory;
 mod errors;
 mod faults;
+mod fuzz;
 mod hygiene;
 mod idempotency;
 mod load;

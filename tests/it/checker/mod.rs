@@ -27,7 +27,7 @@ use uuid::Uuid;
 use self::reader::Durable;
 use self::writer::{Outcome, Sent, Writer, file};
 use crate::dice::Dice;
-use crate::harness::Actor;
+use crate::harness::{Actor, tell};
 
 pub use clients::Addresses;
 pub use reader::{Manner, Reader};
@@ -37,8 +37,8 @@ const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Writers and readers at work.
 pub struct Checker {
-    rig: &'static str,
-    seed: u64,
+    promises: &'static str,
+    rig: String,
     dice: Dice,
     addresses: Addresses,
     stop: CancellationToken,
@@ -51,8 +51,6 @@ pub struct Checker {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Figures {
-    rig: &'static str,
-    seed: u64,
     ok: usize,
     refused: usize,
     unknown: usize,
@@ -72,18 +70,19 @@ pub struct Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rig, seed, ok, refused, unknown, files, lost, duplicated, reordered, .. } = self;
-        write!(f, "{rig}: seed {seed}: {ok} ok, {refused} refused, {unknown} unknown, {files} files; ")?;
+        let Self { ok, refused, unknown, files, lost, duplicated, reordered, .. } = self;
+        write!(f, "{ok} ok, {refused} refused, {unknown} unknown, {files} files; ")?;
         write!(f, "{} streams; {lost} lost, {duplicated} duplicated, {reordered} reordered; ", self.streams)?;
         write!(f, "longest outage of a reader {:.1?}, of a writer {:.1?}", self.outage, self.recovery)
     }
 }
 
 impl Checker {
-    pub fn new(rig: &'static str, seed: u64, addresses: &Addresses) -> Self {
+    /// A checker of these promises, for a rig with this name and this seed of its choices.
+    pub fn new(promises: &'static str, rig: &str, seed: u64, addresses: &Addresses) -> Self {
         Self {
-            rig,
-            seed,
+            promises,
+            rig: format!("{rig} (seed {seed})"),
             dice: Dice::seeded(seed),
             addresses: addresses.clone(),
             stop: CancellationToken::new(),
@@ -123,6 +122,11 @@ impl Checker {
         self.readers.iter().filter(|(reader, _)| reader.heard().node.as_deref() == Some(url)).count()
     }
 
+    /// How many streams the readers have had.
+    pub fn streams(&self) -> usize {
+        self.readers.iter().map(|(reader, _)| 1 + reader.heard().outages.len()).sum()
+    }
+
     /// Ends the load and compares; prints one line. Nothing may be wrong.
     pub async fn verify(self) -> Figures {
         let figures = self.figures().await;
@@ -134,7 +138,7 @@ impl Checker {
     pub async fn figures(mut self) -> Figures {
         self.stop.cancel();
         let mut sent = Vec::new();
-        let mut figures = Figures { rig: self.rig, seed: self.seed, ..Figures::default() };
+        let mut figures = Figures::default();
         for writer in std::mem::take(&mut self.writers) {
             let (record, wrong) = writer.await.expect("a writer that goes on");
             sent.extend(record);
@@ -154,7 +158,7 @@ impl Checker {
             self.wait_for(*room, last).await;
         }
         self.compare_streams(&mut figures);
-        eprintln!("{figures}");
+        tell(self.promises, &self.rig, &figures);
         figures
     }
 

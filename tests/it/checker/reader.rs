@@ -11,6 +11,7 @@ use tokio_stream::StreamExt;
 use uuid::Uuid;
 
 use super::clients::Addresses;
+use crate::dice::Dice;
 use crate::harness::{Actor, Event, position};
 use crate::harness::{eventually, uuid};
 
@@ -43,11 +44,13 @@ pub struct Heard {
 pub struct Manner {
     pub silence: Duration,
     pub comes_back: bool,
+    /// It leaves by itself after up to so many milliseconds, and comes back at once.
+    pub leaves_within: Option<usize>,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { silence: SILENCE, comes_back: true }
+        Self { silence: SILENCE, comes_back: true, leaves_within: None }
     }
 }
 
@@ -68,7 +71,9 @@ impl Reader {
     /// Opens a page at a node and waits until it is live.
     pub async fn open(actor: &Actor, addresses: &Addresses, place: usize, manner: Manner) -> Self {
         let heard = Arc::new(Mutex::new(Heard::default()));
-        let page = Page { actor: actor.clone(), addresses: addresses.clone(), place, manner, heard: heard.clone() };
+        let dice = Dice::of(actor.id(), place);
+        let page =
+            Page { actor: actor.clone(), addresses: addresses.clone(), place, manner, dice, heard: heard.clone() };
         let reader = Self { user: actor.id(), heard, task: tokio::spawn(page.run()) };
         eventually("a stream is live", async || reader.find(None, |event| event.name == "presence").is_some()).await;
         reader
@@ -110,6 +115,7 @@ struct Page {
     addresses: Addresses,
     place: usize,
     manner: Manner,
+    dice: Dice,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -132,7 +138,7 @@ impl Page {
 
     /// Holds one stream to its end; returns when it was lost, none if there was none. Then waits as long as the server
     /// has asked, as a browser does.
-    async fn hold(&self, lost: Option<Instant>) -> Option<Instant> {
+    async fn hold(&mut self, lost: Option<Instant>) -> Option<Instant> {
         let url = self.addresses.get(self.place);
         let mut request = self.actor.at_url(&url).request(Method::GET, "/v1/events");
         let cursor = self.heard().last_id.clone();
@@ -146,7 +152,13 @@ impl Page {
         }
         let mut events = answer.bytes_stream().eventsource();
         let (mut said_hello, mut ended) = (false, Instant::now());
-        while let Ok(event) = tokio::time::timeout(self.manner.silence, events.next()).await {
+        let leaves = self.manner.leaves_within.map(|most| Duration::from_millis(self.dice.roll(most) as u64));
+        let leaves_at = leaves.map(|after| ended + after);
+        let silence = || {
+            let left = leaves_at.map(|at| at.saturating_duration_since(Instant::now()));
+            left.map_or(self.manner.silence, |left| left.min(self.manner.silence))
+        };
+        while let Ok(event) = tokio::time::timeout(silence(), events.next()).await {
             ended = Instant::now();
             let Some(Ok(event)) = event else { break };
             if event.event == "hello" {
@@ -159,7 +171,8 @@ impl Page {
         if !said_hello {
             return None;
         }
-        let retry = self.heard().retry;
+        let has_left = leaves_at.is_some_and(|at| at <= Instant::now());
+        let retry = if has_left { Duration::ZERO } else { self.heard().retry };
         tokio::time::sleep(retry).await;
         Some(ended)
     }

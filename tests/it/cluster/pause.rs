@@ -7,7 +7,7 @@ use super::{Cluster, presence, statuses};
 use crate::checker::Checker;
 use crate::checker::{Manner, Reader};
 use crate::harness::{Actor, id};
-use crate::harness::{eventually, is_full};
+use crate::harness::{eventually, is_full, tell};
 
 /// How long the others take at most to let go of a silent node: the short pause is a little longer.
 const LAPSE: Duration = Duration::from_secs(25);
@@ -32,9 +32,9 @@ async fn a_paused_node_comes_back_as_if_nothing_had_been() {
     let (first, second) = (cast.ada.open_room(cast.north, "Hi").await, cast.kofi.open_room(cast.north, "Hi").await);
     let third = cast.kofi.open_room(cast.lumen, "Hi").await;
 
-    let mut checker = Checker::new("SIGSTOP of one node of three", 13, &cluster.addresses);
-    let moves = Manner { silence: SILENCE, comes_back: true };
-    let holds = Manner { silence: 4 * pause, comes_back: true };
+    let mut checker = Checker::new("7, 8, 12", "SIGSTOP of one node of three", 13, &cluster.addresses);
+    let moves = Manner { silence: SILENCE, ..Manner::default() };
+    let holds = Manner { silence: 4 * pause, ..Manner::default() };
     for (actor, rooms) in
         [(&cast.nora, &[first, second][..]), (&cast.kofi, &[second, third]), (&cast.ben, &[first, second])]
     {
@@ -93,5 +93,6 @@ async fn a_paused_node_comes_back_as_if_nothing_had_been() {
     }
     assert_eq!(elsewhere.states(stopped, cast.ben.id()), [""; 0], "he has moved in time");
     checker.verify().await;
-    eprintln!("SIGSTOP of one node of three: for {pause:.0?}; all saw the same {same:.1?} after SIGCONT");
+    let done = format!("SIGSTOP of one node of three for {pause:.0?}");
+    tell("8", &done, format!("all saw the same {same:.1?} after SIGCONT"));
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Cluster;
 use crate::checker::{Checker, Manner};
-use crate::harness::eventually;
+use crate::harness::{eventually, tell};
 
 /// How long a node may take to stop.
 const STOPPED_WITHIN: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ async fn a_rolling_restart_is_not_noticed() {
     let Some(mut cluster) = Cluster::start(2).await else { return };
     let cast = cluster.cast().await;
     let (first, second) = (cast.ada.open_room(cast.north, "Hi").await, cast.kofi.open_room(cast.north, "Hi").await);
-    let mut checker = Checker::new("rolling restart of two nodes", 12, &cluster.addresses);
+    let mut checker = Checker::new("7, 15", "rolling restart of two nodes", 12, &cluster.addresses);
     for (actor, rooms) in [
         (&cast.ada, &[first][..]),
         (&cast.kofi, &[second]),
@@ -48,5 +48,5 @@ async fn a_rolling_restart_is_not_noticed() {
     }
     let figures = checker.verify().await;
     assert!(figures.outage < BACK_WITHIN, "{figures}");
-    eprintln!("rolling restart of two nodes: stopped within {slowest:.1?}, status 0");
+    tell("15", "rolling restart of two nodes", format!("stopped within {slowest:.1?}, status 0"));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Disk, Site};
-use crate::harness::{eventually, uuid};
+use crate::harness::{eventually, tell, uuid};
 
 /// What is put onto the disk beside the server's data, and taken away again, in bytes.
 const BALLAST: u64 = 16 << 20;
@@ -25,7 +25,7 @@ async fn a_full_disk_is_a_pause() {
     std::fs::write(&ballast, vec![1; usize::try_from(BALLAST).expect("small")]).expect("there is room");
     let site = Site::start(&disk.place().join("data"), None, &[]).await;
     let cast = site.node.cast().await;
-    let checker = site.load("full disk, SQLite", 41).await;
+    let checker = site.load("12", "1 × full disk, SQLite", 41).await;
     let room = uuid(&cast.ada.rooms().await["rooms"][0]["id"]);
     let send = async || cast.ada.message(room, &json!({"content": "Is there room?"})).await;
     eventually("the disk is full", async || {
@@ -38,6 +38,7 @@ async fn a_full_disk_is_a_pause() {
     let freed = Instant::now();
     eventually("commands are taken again", async || send().await.status == 201).await;
     assert!(freed.elapsed() < BACK_WITHIN, "back after {:?}", freed.elapsed());
-    eprintln!("full disk, SQLite: commands were taken {:.1?} after there was room", freed.elapsed());
+    let back = format!("commands were taken {:.1?} after there was room", freed.elapsed());
+    tell("12", "1 × full disk, SQLite", back);
     checker.verify().await;
 }

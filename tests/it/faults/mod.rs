@@ -7,13 +7,17 @@
 mod disk;
 mod full;
 mod killed;
+mod leaks;
 mod power;
+mod reconnects;
 
 use std::path::Path;
 
+use uuid::Uuid;
+
 use self::disk::Disk;
 use crate::checker::{Addresses, Checker, Manner};
-use crate::harness::{Node, free_port};
+use crate::harness::{Actor, Node, free_port};
 
 /// A server that comes back at the same address, with the same data.
 struct Site {
@@ -44,22 +48,27 @@ impl Site {
     }
 
     /// People who write and read here from now on.
-    async fn load(&self, rig: &'static str, seed: u64) -> Checker {
+    async fn load(&self, promises: &'static str, rig: &str, seed: u64) -> Checker {
+        let mut checker = Checker::new(promises, rig, seed, &self.addresses);
+        for (actor, rooms) in self.people().await {
+            checker.read(&actor, &rooms, 0, Manner::default()).await;
+            checker.write(&actor, &rooms);
+            checker.write(&actor, &rooms);
+        }
+        checker
+    }
+
+    /// Two creators and an employee of each company, with their rooms.
+    async fn people(&self) -> [(Actor, Vec<Uuid>); 4] {
         let cast = self.node.cast().await;
         let (first, second) = (cast.ada.open_room(cast.north, "Hi").await, cast.kofi.open_room(cast.north, "Hi").await);
         let third = cast.kofi.open_room(cast.lumen, "Hi").await;
-        let mut checker = Checker::new(rig, seed, &self.addresses);
-        for (actor, rooms) in [
-            (&cast.ada, &[first][..]),
-            (&cast.nora, &[first, second]),
-            (&cast.kofi, &[second, third]),
-            (&cast.luca, &[third]),
-        ] {
-            checker.read(actor, rooms, 0, Manner::default()).await;
-            checker.write(actor, rooms);
-            checker.write(actor, rooms);
-        }
-        checker
+        [
+            (cast.ada, vec![first]),
+            (cast.nora, vec![first, second]),
+            (cast.kofi, vec![second, third]),
+            (cast.luca, vec![third]),
+        ]
     }
 }
 

@@ -36,7 +36,7 @@ async fn cut(site: &mut Site, disk: &Disk) {
 async fn what_sqlite_acknowledged_outlives_a_power_cut() {
     let Some(disk) = Disk::new(256) else { return };
     let mut site = Site::start(&disk.place().join("data"), None, &[]).await;
-    let checker = site.load("power cut, SQLite", 31).await;
+    let checker = site.load("2, 12", &format!("{} × power cut, SQLite", cuts()), 31).await;
     let mut dice = Dice::seeded(31);
     for _ in 0..cuts() {
         run_for_a_while(&mut dice).await;
@@ -52,7 +52,7 @@ async fn the_rig_catches_a_server_that_does_not_sync() {
     let Some(disk) = Disk::new(256) else { return };
     let preload = [("LD_PRELOAD", NO_SYNC.to_owned())];
     let mut site = Site::start(&disk.place().join("data"), None, &preload).await;
-    let checker = site.load("power cut, SQLite without fsync", 32).await;
+    let checker = site.load("2, control", "1 × power cut, SQLite without fsync: must lose", 32).await;
     disk.sync();
     tokio::time::sleep(Duration::from_secs(1)).await;
     disk.cut();
@@ -75,7 +75,7 @@ async fn what_postgres_acknowledged_outlives_a_power_cut() {
     postgres.run();
     let data = tempfile::tempdir().expect("a folder");
     let site = Site::start(data.path(), Some(postgres.database().await), &[]).await;
-    let checker = site.load("power cut, PostgreSQL", 33).await;
+    let checker = site.load("2, 12", &format!("{} × power cut, PostgreSQL", cuts()), 33).await;
     let mut dice = Dice::seeded(33);
     for _ in 0..cuts() {
         run_for_a_while(&mut dice).await;

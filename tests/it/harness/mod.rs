@@ -66,6 +66,12 @@ pub fn is_full() -> bool {
     std::env::var("HAGGLE_TORTURE").is_ok_and(|form| form == "full")
 }
 
+/// Tells what a rig found, in the form that `scripts/torture` makes its table of: which promises, what was done (how
+/// often, with which seed), and what came of it.
+pub fn tell(promises: &str, done: &str, found: impl std::fmt::Display) {
+    eprintln!("promise {promises} | {done} | {found}");
+}
+
 /// A UUID in an answer.
 pub fn uuid(value: &Value) -> Uuid {
     value.as_str().expect("a text").parse().expect("a UUID")

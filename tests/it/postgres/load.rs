@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::harness::{Actor, EventStream, id};
+use crate::harness::{Actor, EventStream, id, tell};
 
 /// How many send at once.
 const SENDERS: usize = 6;
@@ -132,7 +132,7 @@ impl Load {
     ///
     /// To see it red: answer before COMMIT in `src/commands/batch.rs` (lost), leave the keys out of
     /// `src/commands/load.rs` (doubled), or have `src/events/hub` take entries out of order (streams).
-    pub async fn check(self) -> Vec<Attempt> {
+    pub async fn check(self, what: &str) -> Vec<Attempt> {
         self.running.store(false, Ordering::Relaxed);
         let mut attempts = Vec::new();
         for sender in self.senders {
@@ -167,7 +167,8 @@ impl Load {
         }
         let longest = attempts.iter().map(|attempt| attempt.took).max().unwrap_or_default();
         let refused = attempts.len() - taken - unknown;
-        eprintln!("{taken} ok, {refused} refused, {unknown} unknown; longest answer {longest:?}");
+        let found = format!("{taken} ok, {refused} refused, {unknown} unknown; longest answer {longest:.2?}");
+        tell("12", what, found);
         attempts
     }
 }

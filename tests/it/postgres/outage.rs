@@ -100,7 +100,7 @@ async fn a_restart_is_a_pause() {
         assert!(took < BACK, "back after {took:?}");
         stage.node.ready().await;
     }
-    let attempts = load.check().await;
+    let attempts = load.check("4 × PostgreSQL restarted").await;
     assert!(attempts.iter().any(|attempt| attempt.outcome != Outcome::Ok(0)), "something was sent");
     nobody_is_idle_in_transaction(&stage.server).await;
 }
@@ -125,7 +125,7 @@ async fn away_is_said_within_a_second() {
     let took = load.back().await;
     assert!(took < BACK, "back after {took:?}");
     stage.node.ready().await;
-    let attempts = load.check().await;
+    let attempts = load.check("PostgreSQL away").await;
     let slowest = attempts.iter().filter(|attempt| attempt.sent > gone).map(|attempt| attempt.took).max();
     assert!(slowest < Some(AWAY + MARGIN), "{slowest:?}");
     nobody_is_idle_in_transaction(&stage.server).await;
@@ -155,7 +155,7 @@ async fn a_hanging_server_is_given_up_within_five_seconds() {
     let began = Instant::now();
     stage.cast.ada.rooms().await;
     assert!(began.elapsed() < AWAY, "reads are back");
-    let attempts = load.check().await;
+    let attempts = load.check("PostgreSQL frozen (SIGSTOP)").await;
     let slowest = attempts.iter().map(|attempt| attempt.took).max();
     assert!(slowest < Some(HANGS + MARGIN), "{slowest:?}");
     nobody_is_idle_in_transaction(&stage.server).await;
@@ -232,7 +232,7 @@ async fn killed_connections_lose_and_double_nothing() {
     }
     let took = load.back().await;
     assert!(took < BACK, "back after {took:?}");
-    let attempts = load.check().await;
+    let attempts = load.check("PostgreSQL's sessions killed").await;
     assert!(attempts.iter().any(|attempt| matches!(attempt.outcome, Outcome::Ok(_))), "some got through");
     nobody_is_idle_in_transaction(&stage.server).await;
 }
