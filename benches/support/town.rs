@@ -86,7 +86,8 @@ pub async fn open(config: &Config) -> Store {
 
 /// What was written so far.
 pub struct Town {
-    began: Timestamp,
+    /// When its first message was written.
+    pub began: Timestamp,
     /// The newest position of the log.
     pub head: i64,
     companies: HashSet<usize>,
@@ -112,7 +113,11 @@ macro_rules! insert {
 impl Town {
     /// Nobody yet.
     pub fn new() -> Self {
-        let began = Clock::System.now().minus(SINCE);
+        Self::since(Clock::System.now().minus(SINCE))
+    }
+
+    /// Nobody yet, in a town whose first message is written at this moment; everybody's ids follow from it.
+    pub fn since(began: Timestamp) -> Self {
         Self { began, head: 0, companies: HashSet::new(), creators: HashSet::new() }
     }
 

@@ -1,0 +1,67 @@
+//! What things cost, in instructions: nobody makes Haggle slow unseen.
+//!
+//! The steps in `steps.rs` run under valgrind's callgrind, which counts what the processor is told to do: the same on a
+//! busy machine as on an idle one. Two kinds of rules are kept.
+//!
+//! *Growth*: a thing that is done in a larger place, or in a larger batch, costs as much as before; these hold with any
+//! compiler. *Limits*: a thing costs at most so many instructions, a quarter more than when it was last looked at; they
+//! are for this profile (`dev`, unoptimised), and a new compiler or C library moves them by a few percent. A change
+//! that needs more, and is worth it, raises its limit here.
+//!
+//! What this cannot see: waiting, the kernel's share, and what only the optimiser does. `benches/` measures those.
+
+#[path = "../../benches/support/town.rs"]
+#[allow(dead_code, reason = "the benchmarks use more of it")]
+mod town;
+
+mod callgrind;
+mod steps;
+
+use std::collections::BTreeMap;
+
+/// What tokens are signed with.
+const SECRET: &str = "the counting of costs signs with this";
+
+/// The most instructions that each of these may take.
+const LIMITS: [(&str, f64); 8] = [
+    ("token", 1e9),
+    ("decide", 1e9),
+    ("encode", 1e9),
+    ("deliver to 100", 1e9),
+    ("send, 10 in a batch", 1e9),
+    ("send, 1,000 in a batch", 1e9),
+    ("list 50 rooms of a small town", 1e9),
+    ("newest 50 messages of a short room", 1e9),
+];
+
+/// How many times as much the second may cost as the first.
+///
+/// Plant: encode in `Hub::frame_for` for each stream; search a list in `Ledger::record`; drop `rooms_of_company`.
+const GROWTH: [(&str, &str, f64); 6] = [
+    ("deliver to 100", "deliver to 1,000", 1.1),
+    ("encode", "deliver to 1,000", 0.5),
+    ("send, 10 in a batch", "send, 1,000 in a batch", 1.0),
+    ("send, 100 in a batch", "send, 1,000 in a batch", 1.1),
+    ("list 50 rooms of a small town", "list 50 rooms of a large town", 1.1),
+    ("newest 50 messages of a short room", "newest 50 messages of a long room", 1.1),
+];
+
+#[test]
+fn nothing_costs_more_than_it_should() {
+    if !callgrind::is_here() {
+        return;
+    }
+    let places = steps::Places::new();
+    let costs: BTreeMap<String, f64> = callgrind::count("steps::run_them", &places.variables());
+    for (what, cost) in &costs {
+        println!("{cost:>12.0} instructions: {what}");
+    }
+    let cost = |what: &str| *costs.get(what).unwrap_or_else(|| panic!("{what} was not counted"));
+    let dear = LIMITS.iter().filter(|(what, limit)| cost(what) > *limit);
+    let mut broken: Vec<String> =
+        dear.map(|(what, limit)| format!("{what}: {:.0} instructions, at most {limit:.0}", cost(what))).collect();
+    broken.extend(GROWTH.iter().filter(|(small, large, most)| cost(large) > cost(small) * most).map(
+        |(small, large, most)| format!("{large}: {:.2} times {small}, at most {most}", cost(large) / cost(small)),
+    ));
+    assert!(broken.is_empty(), "{broken:#?}");
+}
