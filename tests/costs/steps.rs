@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use haggle::attachments::Links;
 use haggle::auth::{SigningKeys, Verifier, mint};
 use haggle::clock::Clock;
-use haggle::commands::{Writer, WriterSettings};
 use haggle::domain::{
     Command, CompanyId, ConnectionId, Entry, Epoch, Number, Room, RoomId, Rules, Timestamp, User, UserId, World, decide,
 };
@@ -25,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::SECRET;
+use crate::batches::Batches;
 use crate::callgrind::mark;
 use crate::town::{self, Town};
 
@@ -192,55 +191,22 @@ async fn query(town: &Town, folder: &Path, place: &str, length: &str) {
     }
 }
 
-/// Sends in batches of exactly so many: the writer, when it tells of a commit, waits until the next batch is queued.
-/// Returns what ten of them told.
+/// Sends in batches of exactly so many; what ten of them told.
 fn send(runtime: &Runtime, town: &Town, store: &Arc<Store>) -> Vec<Entry> {
-    let (told, hear) = mpsc::channel::<Vec<Entry>>();
-    let (go_on, wait) = mpsc::channel::<()>();
-    let settings = WriterSettings {
-        clock: Clock::System,
-        rules: Rules::default(),
-        batch_commands: 1_000,
-        queue_commands: 8_192,
-        deliver: Box::new(move |entries| {
-            told.send(entries).expect("the test listens");
-            wait.recv().expect("the test goes on");
-        }),
-        fatal: CancellationToken::new(),
-    };
-    let writer = Writer::start(store.clone(), settings).expect("a thread");
     let _inside = runtime.enter();
-    let mut ten = Vec::new();
-    let mut queued = Vec::new();
-    let mut queue = |count: usize| {
-        for n in 0..count {
-            // Its answer is not waited for: under callgrind it comes later than anybody waits.
-            let (writer, command) = (writer.clone(), Command::SendMessage(town.send(1 + n % (ROOMS - 1))));
-            let mut sent = Box::pin(async move { writer.submit(command).await });
-            assert!((&mut sent).now_or_never().is_none(), "it waits for its commit");
-            queued.push(sent);
-        }
-    };
-    queue(1);
-    hear.recv().expect("it is committed");
-    for (count, what) in [
-        (10, ""),
-        (100, ""),
-        (10, "send, 10 in a batch"),
-        (100, "send, 100 in a batch"),
-        (1_000, "send, 1,000 in a batch"),
-    ] {
-        queue(count);
+    let command = |n: usize| Command::SendMessage(town.send(1 + n % (ROOMS - 1)));
+    let mut batches = Batches::start(store.clone(), command(0));
+    let mut commit = |count: usize, what: &str| {
+        batches.queue((0..count).map(command));
         mark(what, count);
-        go_on.send(()).expect("the writer waits");
-        let entries = hear.recv().expect("it is committed");
+        let entries = batches.commit();
         mark("", 1);
-        assert_eq!(entries.len(), count);
-        if count == 10 {
-            ten = entries;
-        }
-    }
-    go_on.send(()).expect("the writer waits");
+        entries
+    };
+    // The first of a size prepares its statements.
+    let _ = (commit(10, ""), commit(100, ""));
+    let ten = commit(10, "send, 10 in a batch");
+    let _ = (commit(100, "send, 100 in a batch"), commit(1_000, "send, 1,000 in a batch"));
     ten
 }
 
