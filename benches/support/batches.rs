@@ -13,6 +13,7 @@ use haggle::commands::{Writer, WriterSettings};
 use haggle::domain::{Command, Entry, Receipt, Rules};
 use haggle::error::Error;
 use haggle::store::Store;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// The most commands in a batch.
@@ -20,7 +21,7 @@ const MOST: usize = 1_000;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Receipt, Error>> + Send>>;
 
-/// A writer that commits when it is told to. All of this needs a runtime to be entered.
+/// A writer that commits when it is told to, and ends when this is dropped. All of it needs a runtime to be entered.
 pub struct Batches {
     writer: Writer,
     told: Receiver<Vec<Entry>>,
@@ -69,5 +70,13 @@ impl Batches {
         let entries = self.told.recv().expect("it is committed");
         assert_eq!(entries.len(), self.answers.len(), "one batch, and nothing refused");
         entries
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // It waits to be told to go on, or that nobody will tell it.
+        self.go_on = mpsc::channel().0;
+        Handle::current().block_on(self.writer.stop());
     }
 }
