@@ -67,7 +67,8 @@ fn processor() -> u64 {
 fn measure(sends: usize, work: impl FnOnce()) -> Cost {
     let (began, before) = (Instant::now(), processor());
     work();
-    let (time, used) = (began.elapsed(), processor() - before);
+    let (time, after) = (began.elapsed(), processor());
+    let used = after.checked_sub(before).expect("no thread has ended");
     Cost { processor: used as f64 / 1e3 / sends as f64, time: time.as_secs_f64() * 1e6 / sends as f64 }
 }
 
