@@ -1,13 +1,17 @@
 //! What every comparison is made of: pinned processes and what they cost, rounds A B A B …, and a table of ratios.
 #![allow(dead_code, unused_imports, reason = "every comparison compiles this module and uses a part of it")]
 
+pub mod batches;
+mod client;
 mod machine;
 mod server;
 mod table;
+pub mod town;
 
 #[path = "../../tests/it/harness/postgres.rs"]
 pub mod postgres;
 
+pub use client::Client;
 pub use machine::{Usage, describe, pin, pin_self, usage};
 pub use server::{SECRET, Server};
 pub use table::{Goal, Report, Row, Series, is_short};

@@ -63,6 +63,17 @@ impl Server {
         let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(told.is_ok_and(|status| status.success()), "kill runs");
         assert!(self.child.wait().expect("it ends").success(), "the server ends well");
+        self.take_folder()
+    }
+
+    /// Kills it in the middle of whatever it does, and keeps its data folder.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        self.take_folder()
+    }
+
+    fn take_folder(&mut self) -> tempfile::TempDir {
         std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
     }
 }

@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use diesel::dsl::count_star;
+use diesel::pg::Pg;
+use diesel::sqlite::Sqlite;
 use diesel::{ExpressionMethods, QueryDsl, QueryResult, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
-use super::USERS_LISTED;
+use super::{PAGE_DEFAULT, PAGE_MAX, USERS_LISTED};
 use crate::domain::{Company, CompanyId, Message, Profile, Room, RoomId, Side, User, UserId};
 use crate::on;
+use crate::store::bulk::Keep;
 use crate::store::schema::users;
 use crate::store::types::sql;
 use crate::store::{Conn, directory};
@@ -17,6 +21,10 @@ use crate::store::{Conn, directory};
 const ACTIVE: usize = USERS_LISTED + 1;
 /// Enough of a company's employees to fill up a list of which [`ACTIVE`] may be taken.
 const FILL: usize = 2 * ACTIVE;
+
+/// How many parameters those statements have that are kept prepared: one for a room, and what pages there are. Few, so
+/// that a connection keeps few.
+const SIZES: [usize; 4] = [1, 10, PAGE_DEFAULT, PAGE_MAX];
 
 /// The members of some rooms, most active first, and everybody's names.
 pub struct People {
@@ -125,10 +133,29 @@ impl People {
     }
 }
 
-/// One statement with a limited part for each of `count` parameters: `$1` … are read alike by both databases.
+/// One statement with a limited part for each of some parameters: `$1` … are read alike by both databases.
 fn union(count: usize, part: impl Fn(usize) -> String) -> String {
     let parts: Vec<String> = (1..=count).map(|i| format!("SELECT * FROM ({}) AS part{i}", part(i))).collect();
     parts.join(" UNION ALL ")
+}
+
+/// These ids, and as many that nobody has as make up one of [`SIZES`].
+fn filled_up(ids: impl ExactSizeIterator<Item = Uuid>) -> Vec<Uuid> {
+    let size = SIZES.into_iter().find(|size| *size >= ids.len()).unwrap_or(ids.len());
+    let fill = size - ids.len();
+    ids.chain(std::iter::repeat_n(Uuid::nil(), fill)).collect()
+}
+
+/// Loads what such a statement finds. It is kept prepared: a database takes longer to read it than to do it.
+async fn load_union<Row>(conn: &mut Conn, ids: &[Uuid], part: impl Fn(usize) -> String) -> QueryResult<Vec<Row>>
+where
+    Row: QueryableByName<Pg> + QueryableByName<Sqlite> + Send + 'static,
+{
+    let text = union(ids.len(), part);
+    on!(conn, |c| {
+        let query = ids.iter().fold(sql_query(text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(UserId(*id)));
+        query.kept_for(1).load(c)
+    })
 }
 
 /// The most active current members of each room. (`CROSS JOIN` keeps SQLite on the index that gives the order.)
@@ -136,7 +163,8 @@ async fn most_active(conn: &mut Conn, rooms: &[RoomId]) -> QueryResult<HashMap<R
     if rooms.is_empty() {
         return Ok(HashMap::new());
     }
-    let text = union(rooms.len(), |i| {
+    let ids = filled_up(rooms.iter().map(|room| room.0));
+    let part = |i| {
         format!(
             "SELECT p.room_id, p.user_id FROM participants p CROSS JOIN rooms r CROSS JOIN users u \
              WHERE p.room_id = ${i} AND r.id = p.room_id AND u.id = p.user_id \
@@ -144,11 +172,8 @@ async fn most_active(conn: &mut Conn, rooms: &[RoomId]) -> QueryResult<HashMap<R
              AND (u.id = r.creator_id OR (u.active = TRUE AND u.company_id = r.company_id)) \
              ORDER BY p.last_wrote DESC, p.last_viewed DESC, p.user_id LIMIT {ACTIVE}"
         )
-    });
-    let rows: Vec<ActiveRow> = on!(conn, |c| {
-        let query = rooms.iter().fold(sql_query(&text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(*id));
-        query.load(c)
-    })?;
+    };
+    let rows: Vec<ActiveRow> = load_union(conn, &ids, part).await?;
     let mut of: HashMap<RoomId, Vec<UserId>> = HashMap::new();
     for row in rows {
         of.entry(row.room_id).or_default().push(row.user_id);
@@ -161,13 +186,11 @@ async fn first_employees(conn: &mut Conn, companies: &[CompanyId]) -> QueryResul
     if companies.is_empty() {
         return Ok(HashMap::new());
     }
-    let text = union(companies.len(), |i| {
+    let ids = filled_up(companies.iter().map(|company| company.0));
+    let part = |i| {
         format!("SELECT company_id, id FROM users WHERE company_id = ${i} AND active = TRUE ORDER BY id LIMIT {FILL}")
-    });
-    let rows: Vec<EmployeeRow> = on!(conn, |c| {
-        let query = companies.iter().fold(sql_query(&text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(*id));
-        query.load(c)
-    })?;
+    };
+    let rows: Vec<EmployeeRow> = load_union(conn, &ids, part).await?;
     let mut of: HashMap<CompanyId, Vec<UserId>> = HashMap::new();
     for row in rows {
         of.entry(row.company_id).or_default().push(row.id);

@@ -15,6 +15,7 @@ use super::{PAGE_DEFAULT, View};
 use crate::domain::{Contract, Cursor, Invalid, Message, Number, Room, User, UserId};
 use crate::error::{Error, Result};
 use crate::on;
+use crate::store::bulk::Keep;
 use crate::store::rows::{AttachmentRow, ContractRow, MessageRow, RoomRow};
 use crate::store::schema::{attachments, contracts, messages, participants, rooms};
 use crate::store::types::sql;
@@ -172,12 +173,14 @@ async fn unseen(conn: &mut Conn, caller: &User) -> QueryResult<i64> {
     const TEXT: &str = "SELECT CAST(COALESCE(SUM(r.last_number - COALESCE(p.seen_till, 0)), 0) AS BIGINT) AS total \
                         FROM rooms r LEFT JOIN participants p ON p.room_id = r.id AND p.user_id = $1 ";
     let as_creator = format!("{TEXT} WHERE r.creator_id = $1");
-    let created: Total = on!(conn, |c| sql_query(&as_creator).bind::<sql::Uuid, _>(caller.id).get_result(c))?;
+    let created: Total =
+        on!(conn, |c| sql_query(&as_creator).bind::<sql::Uuid, _>(caller.id).kept_for(1).get_result(c))?;
     let Some(company) = caller.company_id else { return Ok(created.total) };
     let as_employee = format!("{TEXT} WHERE r.company_id = $2");
     let employed: Total = on!(conn, |c| sql_query(&as_employee)
         .bind::<sql::Uuid, _>(caller.id)
         .bind::<sql::Uuid, _>(company)
+        .kept_for(1)
         .get_result(c))?;
     Ok(created.total + employed.total)
 }

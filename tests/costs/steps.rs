@@ -1,0 +1,252 @@
+//! What is counted.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use haggle::attachments::Links;
+use haggle::auth::{SigningKeys, Verifier, mint};
+use haggle::clock::Clock;
+use haggle::domain::{
+    Command, CompanyId, ConnectionId, Entry, Epoch, Number, Room, RoomId, Rules, Timestamp, User, UserId, World, decide,
+};
+use haggle::events::bus::Outgoing;
+use haggle::events::frame::{encode_entry, frame};
+use haggle::events::hub::{CatchUp, Registration};
+use haggle::events::outbox::Outbox;
+use haggle::events::{Hub, HubSettings};
+use haggle::queries::{self, Reader, RoomPage, RoomsPage, View};
+use haggle::store::Store;
+use haggle::wire::{ActivityState, GoodbyeReason, StreamEvent};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::SECRET;
+use crate::batches::Batches;
+use crate::callgrind::mark;
+use crate::town::{self, Town};
+
+/// Rooms of the company that is asked about.
+const ROOMS: usize = 50;
+/// Rooms of others in the large town.
+const OTHERS: usize = 5_000;
+/// Messages in the room that is read.
+const SHORT: usize = 60;
+const LONG: usize = 3_000;
+
+/// Where the towns are, and when they began.
+const SMALL_TOWN: &str = "COSTS_SMALL_TOWN";
+const LARGE_TOWN: &str = "COSTS_LARGE_TOWN";
+const BEGAN: &str = "COSTS_BEGAN";
+
+/// Two towns, filled before anything is counted.
+pub struct Places {
+    small: tempfile::TempDir,
+    large: tempfile::TempDir,
+    began: Timestamp,
+}
+
+impl Places {
+    pub fn new() -> Self {
+        let folder = || tempfile::tempdir().expect("a temporary folder");
+        let places = Self { small: folder(), large: folder(), began: Town::new().began };
+        runtime().block_on(async {
+            places.fill(places.small.path(), SHORT, 0).await;
+            places.fill(places.large.path(), LONG, OTHERS).await;
+        });
+        places
+    }
+
+    async fn fill(&self, folder: &Path, messages: usize, others: usize) {
+        let mut town = Town::since(self.began);
+        let store = open(folder).await;
+        let mut conn = store.writer().await.expect("a connection");
+        // From there on rooms are of other companies and creators.
+        let first = 2 * town::CROWD;
+        town.grow(&mut conn, first..first + others, 0, 1).await;
+        town.grow(&mut conn, 0..1, 0, messages).await;
+        town.grow(&mut conn, 1..ROOMS, 0, 2).await;
+    }
+
+    /// What the counted process has to know.
+    pub fn variables(&self) -> [(&'static str, String); 3] {
+        let path = |folder: &tempfile::TempDir| folder.path().display().to_string();
+        [(SMALL_TOWN, path(&self.small)), (LARGE_TOWN, path(&self.large)), (BEGAN, self.began.micros().to_string())]
+    }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("the other test says it")
+}
+
+fn runtime() -> Runtime {
+    Runtime::new().expect("a runtime")
+}
+
+/// A database that does nothing by itself: checkpoints would be counted by chance.
+async fn open(folder: &Path) -> Store {
+    let (stop, fatal) = (CancellationToken::new(), CancellationToken::new());
+    stop.cancel();
+    Store::open(&town::config(folder, None), &stop, &fatal).await.expect("the database opens")
+}
+
+#[test]
+#[ignore = "the other test runs it under callgrind"]
+fn run_them() {
+    let began = Timestamp::from_micros(variable(BEGAN).parse().expect("a number")).expect("a moment");
+    let town = Town::since(began);
+    let runtime = runtime();
+    runtime.block_on(check_tokens(&town));
+    decide_sends(&town);
+    let (small, large) = (variable(SMALL_TOWN), variable(LARGE_TOWN));
+    runtime.block_on(query(&town, Path::new(&small), "a small town", "a short room"));
+    runtime.block_on(query(&town, Path::new(&large), "a large town", "a long room"));
+    let store = Arc::new(runtime.block_on(open(Path::new(&small))));
+    let _inside = runtime.enter();
+    // Until the end it waits to be told to go on: what it does then is not counted.
+    let (entries, _writer) = send(&town, &store);
+    encode(&entries);
+    deliver(&town, &entries, 100, "deliver to 100");
+    deliver(&town, &entries, 1_000, "deliver to 1,000");
+}
+
+async fn check_tokens(town: &Town) {
+    let clock = Clock::System;
+    let token = mint(SECRET.as_bytes(), town.employee(0, 0), Duration::from_hours(1), clock.now(), None, None);
+    let verifier = Verifier::new(&town::config(Path::new(""), None).tokens, clock).await.expect("a verifier");
+    let check = async || verifier.verify(&token).await.expect("a good token");
+    check().await;
+    mark("token", 20);
+    for _ in 0..20 {
+        check().await;
+    }
+    mark("", 1);
+}
+
+/// What the rules may look at when a room's creator writes.
+fn world(town: &Town, at: Timestamp) -> World {
+    let (company_id, creator_id) = (town.company(0), town.creator(1));
+    let user = |id: UserId, company_id: Option<CompanyId>| User {
+        id,
+        given_name: "Ada".to_owned(),
+        family_name: "Brooks".to_owned(),
+        logo_url: String::new(),
+        company_id,
+        active: true,
+        access_position: 0,
+    };
+    let room = Room {
+        id: town.room(0),
+        company_id,
+        creator_id,
+        selected_campaign_id: None,
+        last_number: Number::ZERO,
+        last_at: at,
+        last_position: 0,
+    };
+    World { users: [(creator_id, user(creator_id, None))].into(), rooms: [(room.id, room)].into(), ..World::default() }
+}
+
+fn decide_sends(town: &Town) {
+    let now = Clock::System.now();
+    let mut world = world(town, now);
+    let commands: Vec<Command> = (0..100).map(|_| Command::SendMessage(town.send(0))).collect();
+    mark("decide", commands.len());
+    for command in &commands {
+        let (_, events) = decide(&world, Rules::default(), command, now).expect("it may be sent");
+        for event in &events {
+            world.apply(event);
+        }
+    }
+    mark("", 1);
+    assert_eq!(world.rooms[&town.room(0)].last_number.get(), 100);
+}
+
+async fn query(town: &Town, folder: &Path, place: &str, length: &str) {
+    let store = open(folder).await;
+    let mut conn = store.writer().await.expect("a connection");
+    let epoch: Epoch = "c0ffee".parse().expect("an epoch");
+    let view = View { epoch: &epoch, status: Box::new(|_| ActivityState::Offline), link: Box::new(|_| String::new()) };
+    let caller = town.employee(0, 0);
+    // The first time prepares statements and reads pages.
+    for counted in [false, true] {
+        if counted {
+            mark(&format!("list 50 rooms of {place}"), 1);
+        }
+        let rooms = queries::rooms(&mut conn, caller, RoomsPage::default(), &view).await.expect("rooms");
+        let body = serde_json::to_vec(&rooms).expect("JSON");
+        if counted {
+            mark("", 1);
+        }
+        assert!(rooms.rooms.len() == ROOMS && !body.is_empty());
+        if counted {
+            mark(&format!("newest 50 messages of {length}"), 1);
+        }
+        let (reader, id): (Reader, RoomId) = (Reader::User(caller), town.room(0));
+        let room = queries::room(&mut conn, reader, id, RoomPage::default(), &view).await.expect("a room");
+        let body = serde_json::to_vec(&room).expect("JSON");
+        if counted {
+            mark("", 1);
+        }
+        assert!(room.messages.len() == 50 && !body.is_empty());
+    }
+}
+
+/// Sends in batches of exactly so many; what ten of them told, and the writer.
+fn send(town: &Town, store: &Arc<Store>) -> (Vec<Entry>, Batches) {
+    let command = |n: usize| Command::SendMessage(town.send(1 + n % (ROOMS - 1)));
+    let mut batches = Batches::start(store.clone(), command(0));
+    let mut commit = |count: usize, what: &str| {
+        batches.queue((0..count).map(command));
+        mark(what, count);
+        let entries = batches.commit();
+        mark("", 1);
+        entries
+    };
+    // The first prepares what statements are kept.
+    commit(10, "");
+    let ten = commit(10, "send, 10 in a batch");
+    for (count, what) in
+        [(100, "send, 100 in a batch"), (500, "send, 500 in a batch"), (1_000, "send, 1,000 in a batch")]
+    {
+        commit(count, what);
+    }
+    (ten, batches)
+}
+
+fn encode(entries: &[Entry]) {
+    let epoch: Epoch = "c0ffee".parse().expect("an epoch");
+    mark("encode", entries.len());
+    for entry in entries {
+        assert!(encode_entry(entry, &epoch, |_| ActivityState::Offline).is_some());
+    }
+    mark("", 1);
+}
+
+/// Ten messages to one person with many streams.
+fn deliver(town: &Town, entries: &[Entry], streams: usize, what: &str) {
+    let (user, company, clock) = (town.employee(0, 0), town.company(0), Clock::System);
+    let before = entries[0].position - 1;
+    let keys = SigningKeys::new(SECRET.as_bytes(), None);
+    let links = Links::new(keys.links, None, clock.clone());
+    let settings = HubSettings { max_streams_per_user: streams, stream_life: Duration::from_hours(1) };
+    let epoch = "c0ffee".parse().expect("an epoch");
+    let hub = Hub::new(epoch, before, clock.clone(), links, Outgoing::default(), settings);
+    let too_slow = frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None);
+    let mut outboxes = Vec::new();
+    for _ in 0..streams {
+        let (connection, outbox) = (ConnectionId(clock.random_id()), Outbox::new(too_slow.clone()));
+        outboxes.push((outbox.drain(), outbox.clone()));
+        let expires_at = clock.now().plus(Duration::from_hours(1));
+        let registration = Registration { connection, user: Some(user), outbox, viewing: true, expires_at };
+        hub.register(registration).expect("it is taken");
+        assert!(hub.place(connection, user, Some(company), HashSet::new(), before));
+        assert!(matches!(hub.catch_up(connection, before), CatchUp::Live));
+    }
+    let entries = entries.to_vec();
+    mark(what, entries.len() * streams);
+    assert!(hub.deliver(entries));
+    mark("", 1);
+    assert!(outboxes.iter().all(|(_, outbox)| outbox.waiting_bytes() > 10 * town::CONTENT_BYTES));
+}
