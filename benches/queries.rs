@@ -33,8 +33,8 @@ const ROOMS: usize = 20_000;
 const PER_ROOM: usize = 50;
 /// How long one side is measured in a round: long beside the 10 ms to which a process's time is known, also when most
 /// of it is waiting.
-const ROUND: Duration = Duration::from_millis(1_000);
-const ROUND_ON_POSTGRES: Duration = Duration::from_millis(2_000);
+const ROUND: Duration = Duration::from_secs(1);
+const ROUND_ON_POSTGRES: Duration = Duration::from_secs(2);
 
 /// What is asked.
 #[derive(Clone, Copy, PartialEq)]
@@ -110,11 +110,11 @@ impl Place {
         let company = (ask == Ask::EmployeesRooms).then(|| self.town.company(0));
         (Reader { user, company }, self.town.room(room))
     }
+}
 
-    /// The tokens of those who ask.
-    fn token(&self, user: UserId) -> String {
-        haggle::auth::mint(SECRET.as_bytes(), user, Duration::from_hours(1), Clock::System.now(), None, None)
-    }
+/// The token of somebody who asks.
+fn token(user: UserId) -> String {
+    haggle::auth::mint(SECRET.as_bytes(), user, Duration::from_hours(1), Clock::System.now(), None, None)
 }
 
 /// Microseconds of processor that a process spends on each of some requests, one after the other.
@@ -237,7 +237,7 @@ fn over_http(report: &mut Report, mut place: Place, answers: &[Answer]) {
         let request = || {
             let (reader, room) = place.next(ask);
             let path = if ask == Ask::Room { format!("/v1/rooms/{room}") } else { "/v1/rooms".to_owned() };
-            let (status, body) = client.get(&path, Some(&place.token(reader.user)));
+            let (status, body) = client.get(&path, Some(&token(reader.user)));
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
         };
         let mut request = request;

@@ -67,7 +67,8 @@ fn section(report: &Value) -> Result<String, Box<dyn Error>> {
     let mut section = format!("### {}\n\n", text(&report["name"]));
     let day = text(&report["date"]).split('T').next().unwrap_or_default();
     writeln!(section, "`{}` on {}, {day}\n", text(&report["command"]), text(&report["machine"]))?;
-    section.push_str("| goal | work | ours | against | theirs | ratio | wanted | |\n|---|---|---|---|---|---|---|---|\n");
+    section
+        .push_str("| goal | work | ours | against | theirs | ratio | wanted | |\n|---|---|---|---|---|---|---|---|\n");
     for row in report["rows"].as_array().into_iter().flatten() {
         let unit = text(&row["unit"]);
         let ours = row["ours"].as_f64().unwrap_or_default();
@@ -137,7 +138,8 @@ fn figure(value: f64) -> String {
 
 fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or("")).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or("")).collect();
     groups.join(",")
 }
 

@@ -200,15 +200,14 @@ impl Town {
             if had == 0 {
                 self.settle(conn, rooms.clone()).await;
             }
-            let (count, head) = (rooms.len(), self.head);
-            self.head += i64::try_from(count * (have - had)).expect("few");
+            let first = self.head + 1;
+            self.head += i64::try_from(rooms.len() * (have - had)).expect("few");
             let rows = self.standing(rooms.clone(), have);
             save(conn, rows, had == 0).await;
             let spoken = (had..have).flat_map(|n| rooms.clone().map(move |room| (room, n + 1)));
             let spoken: Vec<(usize, usize)> = spoken.collect();
             for (n, chunk) in spoken.chunks(AT_ONCE).enumerate() {
-                let first = head + 1 + i64::try_from(n * AT_ONCE).expect("few");
-                self.say(conn, chunk, first).await;
+                self.say(conn, chunk, first + i64::try_from(n * AT_ONCE).expect("few")).await;
             }
             Ok(())
         });

@@ -44,7 +44,7 @@ const GROWTH: [(&str, &str, f64); 6] = [
     ("deliver to 100", "deliver to 1,000", 1.0),
     ("encode", "deliver to 1,000", 0.1),
     ("send, 10 in a batch", "send, 1,000 in a batch", 0.5),
-    ("a further send, 100 to 500 in a batch", "a further send, 500 to 1,000 in a batch", 1.05),
+    ("a further send, 100 to 500 in a batch", "a further send, 500 to 1,000 in a batch", 1.08),
     ("list 50 rooms of a small town", "list 50 rooms of a large town", 1.1),
     ("newest 50 messages of a short room", "newest 50 messages of a long room", 1.1),
 ];

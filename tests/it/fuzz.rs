@@ -119,10 +119,14 @@ fn request(line: &str, headers: &[&str], body: &str) -> Vec<u8> {
     format!("{line} HTTP/1.1\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Changes a request in one to four places. The length of the body is told anew, so that the body is read.
+/// Changes a request in one to three places. The length of the body is told anew, so that the body is read.
 fn spoil(mut bytes: Vec<u8>, dice: &mut Dice) -> Vec<u8> {
-    for _ in 0..=dice.roll(4) {
-        let at = dice.roll(bytes.len());
+    for _ in 0..=dice.roll(3) {
+        // What a line or a body holds matters more than what the many bytes of a token are.
+        let line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(0);
+        let body = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(0);
+        let (from, to) = *dice.pick(&[(body, bytes.len()), (body, bytes.len()), (0, line), (line, bytes.len())]);
+        let at = from + dice.roll((to - from).max(1));
         let until = at + dice.roll((bytes.len() - at).min(24));
         match dice.roll(5) {
             0 => bytes[at] ^= 1 << dice.roll(8),

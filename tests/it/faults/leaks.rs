@@ -12,7 +12,7 @@ use super::Site;
 use crate::harness::{Actor, eventually, is_full, tell};
 
 /// Connections in the short form, and in the full one.
-const CONNECTIONS: (usize, usize) = (8_000, 1_000_000);
+const CONNECTIONS: (usize, usize) = (3_000, 1_000_000);
 /// How many are open at once.
 const AT_ONCE: usize = 50;
 /// How much the process may grow from a fifth of them to all, bytes: far less than a byte of each connection's buffers.
