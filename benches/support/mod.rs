@@ -1,5 +1,5 @@
 //! What every comparison is made of: pinned processes and what they cost, rounds A B A B …, and a table of ratios.
-#![allow(dead_code, reason = "every comparison compiles this module and uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every comparison compiles this module and uses a part of it")]
 
 mod machine;
 mod server;
@@ -8,7 +8,7 @@ mod table;
 #[path = "../../tests/it/harness/postgres.rs"]
 pub mod postgres;
 
-pub use machine::{Usage, describe, pin, pin_self, usage};
+pub use machine::{Usage, describe, pin, pin_self, pin_thread, usage};
 pub use server::{SECRET, Server};
 pub use table::{Goal, Report, Row, Series, is_short};
 
