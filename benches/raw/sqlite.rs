@@ -12,7 +12,8 @@ const TABLES: &str = include_str!("../../migrations/sqlite/2026-11-22-000000_ini
 /// The writer's own (`store/sqlite.rs`).
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                        PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0; \
-                       PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384; PRAGMA mmap_size = 268435456;";
+                       PRAGMA journal_size_limit = 268435456; PRAGMA cache_size = -16384; PRAGMA mmap_size = 268435456; \
+                       PRAGMA temp_store = MEMORY;";
 
 /// A connection to a database.
 pub struct Raw {
