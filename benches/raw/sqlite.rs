@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use haggle::clock::Clock;
 use rusqlite::{Connection, params};
+
+use crate::support::{CLIENT_CPU, pin_thread};
 
 use super::{Crowd, Message, Room, Rows, Send, people, rooms, side};
 
@@ -15,9 +19,12 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRA
                        PRAGMA journal_size_limit = 268435456; PRAGMA cache_size = -16384; PRAGMA mmap_size = 268435456; \
                        PRAGMA temp_store = MEMORY;";
 
-/// A connection to a database.
+/// A connection to a database, which is checkpointed as Haggle's is (`store/sqlite.rs`): once a second, on a thread of
+/// its own.
 pub struct Raw {
     conn: Connection,
+    /// Ends the thread when it is dropped.
+    _checkpoints: mpsc::Sender<()>,
 }
 
 impl Raw {
@@ -34,7 +41,10 @@ impl Raw {
         let conn = Connection::open(path).expect("SQLite opens");
         conn.execute_batch(PRAGMAS).expect("pragmas");
         conn.set_prepared_statement_cache_capacity(32);
-        Self { conn }
+        let (checkpoints, dropped) = mpsc::channel();
+        let path = path.to_owned();
+        std::thread::spawn(move || keep_checkpointing(&path, &dropped));
+        Self { conn, _checkpoints: checkpoints }
     }
 
     /// Puts everyone into it.
@@ -62,11 +72,6 @@ impl Raw {
         self.run("COMMIT");
         last.extend(rows.rooms.iter().map(|(room, (number, _))| (*room, *number)));
         *head += i64::try_from(sends.len()).expect("a batch");
-    }
-
-    /// Moves the WAL into the database, as Haggle does beside its writer.
-    pub fn checkpoint(&self) {
-        self.conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").expect("a checkpoint");
     }
 
     fn run(&self, sql: &str) {
@@ -150,6 +155,20 @@ impl Raw {
             let (creator, user) = (room.people[0].as_bytes(), room.people[send.seat].as_bytes());
             let (id, company) = (room.id.as_bytes(), room.company.as_bytes());
             log_row.execute(params![position, "message", id, creator, company, number, user, now]).expect("a log row");
+        }
+    }
+}
+
+fn keep_checkpointing(path: &Path, dropped: &mpsc::Receiver<()>) {
+    pin_thread(CLIENT_CPU);
+    let wal = path.with_extension("db-wal");
+    let conn = Connection::open(path).expect("SQLite opens");
+    let run = |sql| conn.execute_batch(sql).expect(sql);
+    run("PRAGMA busy_timeout = 100; PRAGMA synchronous = FULL");
+    while dropped.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        run("PRAGMA wal_checkpoint(PASSIVE)");
+        if std::fs::metadata(&wal).is_ok_and(|wal| wal.len() > 64 * 1024 * 1024) {
+            run("PRAGMA wal_checkpoint(RESTART)");
         }
     }
 }
