@@ -91,7 +91,7 @@ fn compare(
             sends.chunks(batch).for_each(&mut by_hand);
             per_second(&sends, began)
         };
-        let (ours, theirs) = in_turn(rounds(5), ours, theirs);
+        let (ours, theirs) = in_turn(rounds(3), ours, theirs);
         report.row(Row {
             goal_number: "3",
             work: format!("the writer, batches of {batch}, {database}"),
