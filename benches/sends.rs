@@ -47,7 +47,7 @@ fn main() {
     on_sqlite(&mut report);
     match &postgres {
         Some(postgres) => on_postgres(&mut report, postgres),
-        None => println!("PostgreSQL is left out: install PostgreSQL 15 or newer (apt install postgresql)"),
+        None => eprintln!("PostgreSQL is left out: install PostgreSQL 15 or newer (apt install postgresql)"),
     }
     report.finish();
 }
@@ -241,7 +241,9 @@ impl Pgbench {
     /// Puts everyone into an empty database, and a table that names all seats for the script to draw from.
     fn prepare(url: &str) -> Option<Self> {
         if Command::new("pgbench").arg("--version").output().is_err() {
-            println!("pgbench is left out: install PostgreSQL's contributed programs (apt install postgresql-contrib)");
+            eprintln!(
+                "pgbench is left out: install PostgreSQL's contributed programs (apt install postgresql-contrib)"
+            );
             return None;
         }
         let furnishing = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

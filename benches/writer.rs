@@ -53,7 +53,7 @@ fn main() {
     drop(store);
 
     let Some(postgres) = postgres else {
-        println!("PostgreSQL is left out: install PostgreSQL 15 or newer (apt install postgresql)");
+        eprintln!("PostgreSQL is left out: install PostgreSQL 15 or newer (apt install postgresql)");
         return report.finish();
     };
     let here = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -82,7 +82,7 @@ fn compare(
     let random = &std::cell::RefCell::new(fastrand::Rng::with_seed(3));
     for (batch, sends) in SIZES {
         let sends = || crowd.sends(if is_short() { sends / 20 } else { sends }, &mut random.borrow_mut());
-        let writer = driver.writer(store, batch);
+        let writer = start_writer(store, batch);
         driver.run(crowd, &writer, batch, &sends());
         let ours = || driver.run(crowd, &writer, batch, &sends());
         let theirs = || {
@@ -138,19 +138,6 @@ impl Driver {
         Arc::new(self.runtime.block_on(self.runtime.spawn(opening)).expect("no panic").expect("the database opens"))
     }
 
-    /// A writer on this thread's processor.
-    fn writer(&self, store: &Arc<Store>, batch: usize) -> Writer {
-        let settings = WriterSettings {
-            clock: Clock::System,
-            rules: Rules::default(),
-            batch_commands: batch,
-            queue_commands: 2 * batch,
-            deliver: Box::new(drop),
-            fatal: CancellationToken::new(),
-        };
-        Writer::start(Arc::clone(store), settings).expect("a thread")
-    }
-
     fn stop(&self, writer: Writer) {
         self.runtime.block_on(async move { writer.stop().await });
     }
@@ -172,6 +159,19 @@ impl Driver {
         });
         per_second(sends, began)
     }
+}
+
+/// A writer on this thread's processor.
+fn start_writer(store: &Arc<Store>, batch: usize) -> Writer {
+    let settings = WriterSettings {
+        clock: Clock::System,
+        rules: Rules::default(),
+        batch_commands: batch,
+        queue_commands: 2 * batch,
+        deliver: Box::new(drop),
+        fatal: CancellationToken::new(),
+    };
+    Writer::start(Arc::clone(store), settings).expect("a thread")
 }
 
 fn command(crowd: &Crowd, send: &Send) -> Command {

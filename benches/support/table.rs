@@ -83,6 +83,7 @@ impl Report {
     }
 
     /// Adds a row, and prints it.
+    #[expect(clippy::print_stdout, reason = "the table is what a comparison prints")]
     pub fn row(&mut self, row: Row) {
         let theirs = row.theirs.map_or_else(|| "–".to_owned(), figure);
         let goal = match row.goal {
