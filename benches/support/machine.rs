@@ -42,6 +42,14 @@ pub fn pin_self(cpus: &str) {
     assert!(pinned.is_ok_and(|output| output.status.success()), "taskset (util-linux) pins this process to {cpus}");
 }
 
+/// Keeps this thread, and those it starts, on these processors.
+pub fn pin_thread(cpus: &str) {
+    let path = std::fs::read_link("/proc/thread-self").expect("/proc is there");
+    let thread = path.file_name().expect("<process>/task/<thread>");
+    let pinned = Command::new("taskset").args(["-c", "-p", cpus]).arg(thread).output();
+    assert!(pinned.is_ok_and(|output| output.status.success()), "taskset (util-linux) pins this thread to {cpus}");
+}
+
 /// The machine in a line: processors, system.
 pub fn describe() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

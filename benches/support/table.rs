@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
+    /// Ours may be so much more than theirs, in their unit.
+    AtMostMore(f64),
     /// Told for its own sake.
     None,
 }
@@ -40,6 +42,7 @@ impl Row {
         match self.goal {
             Goal::AtLeast(least) => self.ratio() >= least,
             Goal::AtMost(most) => self.ratio() <= most,
+            Goal::AtMostMore(more) => self.ours - self.theirs.unwrap_or(0.0) <= more,
             Goal::None => true,
         }
     }
@@ -86,6 +89,7 @@ impl Report {
         let goal = match row.goal {
             Goal::AtLeast(least) => format!("≥ {least}"),
             Goal::AtMost(most) => format!("≤ {most}"),
+            Goal::AtMostMore(more) => format!("≤ theirs + {more}"),
             Goal::None => "–".to_owned(),
         };
         let (ours, ratio, met) = (figure(row.ours), figure(row.ratio()), if row.is_met() { "met" } else { "MISSED" });

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use crate::on;
 use crate::store::Conn;
-use crate::store::bulk::{Bulk, Keep};
+use crate::store::bulk::{BULK_ROWS, Bulk, Keep};
 use crate::store::rows::{
     AttachmentRow, CampaignRow, CompanyRow, ContractChangeRow, ContractRow, LogRow, MessageRow, ParticipantRow,
     RoomRow, UploadRow, UserRow,
@@ -21,6 +21,30 @@ use crate::store::schema::{
     attachments, campaigns, companies, contract_changes, contracts, log, messages, participants, rooms, uploads, users,
 };
 use crate::store::types::{LogKind, sql};
+
+/// Inserts rows, or replaces the named columns of those whose key is there.
+macro_rules! upsert {
+    ($conn:expr, $table:ident ($($key:ident),+) = $rows:expr; $($column:ident),+) => {{
+        for rows in $rows.chunks(BULK_ROWS) {
+            on!($conn, |c| diesel::insert_into($table::table)
+                .values(Bulk(rows))
+                .on_conflict(($($table::$key),+))
+                .do_update()
+                .set(($($table::$column.eq(excluded($table::$column))),+,))
+                .kept_for(rows.len())
+                .execute(c))?;
+        }
+    }};
+}
+
+/// Inserts rows whose keys are new.
+macro_rules! insert {
+    ($conn:expr, $table:ident = $rows:expr) => {{
+        for rows in $rows.chunks(BULK_ROWS) {
+            on!($conn, |c| diesel::insert_into($table::table).values(Bulk(rows)).kept_for(rows.len()).execute(c))?;
+        }
+    }};
+}
 
 /// The rows of one batch, collected in order.
 pub struct Ledger {
@@ -198,10 +222,7 @@ impl Ledger {
         save_files(conn, &self).await?;
         save_messages(conn, &self, world).await?;
         save_participants(conn, &self, world).await?;
-        if !self.log.is_empty() {
-            let rows = &self.log;
-            on!(conn, |c| diesel::insert_into(log::table).values(Bulk(rows)).kept_for(rows.len()).execute(c))?;
-        }
+        insert!(conn, log = &self.log);
         Ok(self.entries)
     }
 }
@@ -222,32 +243,6 @@ fn tell(world: &World, room: &Room, message: &Message, first: bool, contract: Op
 
 fn profile(world: &World, room: &Room, id: UserId, side: Side) -> Option<Profile> {
     Some(world.users.get(&id)?.profile_on(side, room.company_id, &world.companies))
-}
-
-/// Inserts rows, or replaces the named columns of those whose key is there.
-macro_rules! upsert {
-    ($conn:expr, $table:ident ($($key:ident),+) = $rows:expr; $($column:ident),+) => {{
-        let rows = $rows;
-        if !rows.is_empty() {
-            on!($conn, |c| diesel::insert_into($table::table)
-                .values(Bulk(&rows))
-                .on_conflict(($($table::$key),+))
-                .do_update()
-                .set(($($table::$column.eq(excluded($table::$column))),+,))
-                .kept_for(rows.len())
-                .execute(c))?;
-        }
-    }};
-}
-
-/// Inserts rows whose keys are new.
-macro_rules! insert {
-    ($conn:expr, $table:ident = $rows:expr) => {{
-        let rows = $rows;
-        if !rows.is_empty() {
-            on!($conn, |c| diesel::insert_into($table::table).values(Bulk(rows)).kept_for(rows.len()).execute(c))?;
-        }
-    }};
 }
 
 async fn save_directory(conn: &mut Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {

@@ -5,8 +5,10 @@ use diesel::insertable::{CanInsertInSingleQuery, InsertValues, Insertable};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId, UndecoratedInsertRecord, ValuesClause};
 use diesel::{QueryResult, Table};
 
+/// The most rows of one statement. Longer ones gain nothing, and what they are bound to outgrows the allocator's pools.
+pub const BULK_ROWS: usize = 128;
 /// Statements of up to this many rows are kept prepared: small batches are what a lone sender waits for, and each
-/// size is a statement of its own.
+/// size is a statement of its own. Those of [`BULK_ROWS`] are kept, too: large batches consist of them.
 const KEPT_ROWS: usize = 8;
 
 /// Rows to insert in one statement: `insert_into(t).values(Bulk(&rows))`.
@@ -80,9 +82,9 @@ pub struct Kept<Q>(Q, bool);
 
 /// Says whether a statement is kept prepared.
 pub trait Keep: Sized {
-    /// Keep it if it is for few `rows`.
+    /// Keep it if it is for few `rows`, or for as many as there may be.
     fn kept_for(self, rows: usize) -> Kept<Self> {
-        Kept(self, rows <= KEPT_ROWS)
+        Kept(self, rows <= KEPT_ROWS || rows == BULK_ROWS)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eventsource_stream::{Event, Eventsource};
 use http_body_util::{BodyDataStream, Empty};
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -35,7 +35,7 @@ const PER_ADDRESS: usize = 15_000;
 pub struct Listener {
     pub index: usize,
     pub room: usize,
-    pub token: String,
+    pub authorization: HeaderValue,
     pub heard: Mutex<Heard>,
     pub is_open: AtomicBool,
     /// Why it was last not open.
@@ -87,9 +87,8 @@ async fn connect(run: &Run, listener: &Listener, place: &mut Place) -> Result<()
     let mut client = hyper::client::conn::http1::Builder::new();
     let (mut sender, connection) = client.max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let mut request = hyper::Request::get("/v1/events")
-        .header(HOST, run.host.as_str())
-        .header(AUTHORIZATION, format!("Bearer {}", listener.token));
+    let mut request =
+        hyper::Request::get("/v1/events").header(HOST, &run.host).header(AUTHORIZATION, &listener.authorization);
     if let Some(last) = &place.last {
         request = request.header("Last-Event-ID", last);
     }

@@ -5,6 +5,7 @@
 //! and in order; `tally.rs` says how that is known.
 
 mod args;
+mod connections;
 mod cost;
 mod listener;
 mod plan;
@@ -22,11 +23,13 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hyper::header::HeaderValue;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::{CLOCK, Failed, say};
 pub use args::LoadArgs;
+use connections::Connections;
 use cost::Usage;
 use listener::{Breaks, Listener};
 use plan::{Cast, Schedule};
@@ -55,8 +58,8 @@ pub struct Run {
     /// Microseconds from the beginning that do not count.
     warmup: u64,
     address: SocketAddr,
-    host: String,
-    client: reqwest::Client,
+    host: HeaderValue,
+    connections: Connections,
     rooms: Vec<Room>,
     message_bytes: usize,
     /// A file in base64.
@@ -76,8 +79,8 @@ impl Run {
             began: OnceLock::new(),
             warmup: u64::from(args.warmup) * 1_000_000,
             address: target.address,
-            host: target.host(),
-            client: target.client.clone(),
+            host: target.host.clone(),
+            connections: Connections::new(target.address),
             rooms,
             message_bytes: args.message_bytes as usize,
             file: STANDARD.encode(file),
@@ -159,7 +162,7 @@ fn listeners(run: &Run, cast: &Cast, at_most: usize) -> Vec<Arc<Listener>> {
         Arc::new(Listener {
             index,
             room,
-            token: of.tokens[seat].clone(),
+            authorization: of.seats[seat].clone(),
             heard,
             is_open: AtomicBool::new(false),
             trouble,

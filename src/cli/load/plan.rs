@@ -147,7 +147,7 @@ impl Label {
     pub fn content(&self, bytes: usize) -> String {
         let Self { run, number, due } = self;
         let mut content = format!("{run:08x} {number} {due} ");
-        content.extend(std::iter::repeat_n('.', bytes.saturating_sub(content.len())));
+        content.push_str(&".".repeat(bytes.saturating_sub(content.len())));
         content
     }
 

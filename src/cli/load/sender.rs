@@ -1,16 +1,21 @@
 //! The sends: when they are due, whatever became of those before (open loop), or so many at once (closed loop).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, StatusCode};
 use parking_lot::Mutex;
-use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
+use super::connections::Unanswered;
 use super::plan::{Due, Label, Schedule};
-use super::{CLOCK, Run};
+use super::{CLOCK, Failed, Run};
 
 /// Sends under way at once; more are given up, and counted. A server that is so far behind will not catch up.
 const MOST_AT_ONCE: u64 = 10_000;
@@ -109,33 +114,59 @@ async fn deliver(run: &Run, send: Due) {
     }
 }
 
-async fn post(run: &Run, send: &Due, due: u64) -> Outcome {
-    let content = Label { run: run.id, number: send.number, due }.content(run.message_bytes);
-    let mut message = json!({ "content": content });
-    if send.with_file {
-        message["attachment"] =
-            json!({ "name": "load.bin", "content_type": "application/octet-stream", "content": run.file });
-    }
-    let request = run
-        .client
-        .post(&run.rooms[send.room].messages)
-        .bearer_auth(&run.rooms[send.room].tokens[send.seat])
-        .header("Idempotency-Key", CLOCK.new_id().to_string())
-        .json(&message);
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Outcome::Failed("no_connection".to_owned(), false),
-        Err(error) if error.is_timeout() => return Outcome::Failed("timeout".to_owned(), true),
-        Err(_) => return Outcome::Failed("broken".to_owned(), true),
-    };
-    let status = response.status();
-    let Ok(body) = response.json::<Value>().await else { return Outcome::Failed("broken".to_owned(), true) };
-    outcome(status, &body)
+/// A message, as the wire has it.
+#[derive(Serialize)]
+struct Message<'a> {
+    content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachment: Option<File<'a>>,
 }
 
-fn outcome(status: StatusCode, body: &Value) -> Outcome {
-    let code = || body["code"].as_str().map_or_else(|| status.as_u16().to_string(), str::to_owned);
-    match (status, body["id"].as_u64()) {
+#[derive(Serialize)]
+struct File<'a> {
+    name: &'a str,
+    content_type: &'a str,
+    /// In base64.
+    content: &'a str,
+}
+
+/// What is read of an answer.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    id: Option<u64>,
+    #[serde(borrow)]
+    code: Option<Cow<'a, str>>,
+}
+
+async fn post(run: &Run, send: &Due, due: u64) -> Outcome {
+    let Ok(request) = request(run, send, due) else { return Outcome::Failed("not_sent".to_owned(), false) };
+    match run.connections.exchange(request).await {
+        Ok((status, body)) => outcome(status, &body),
+        Err(Unanswered::NoConnection) => Outcome::Failed("no_connection".to_owned(), false),
+        Err(Unanswered::Timeout) => Outcome::Failed("timeout".to_owned(), true),
+        Err(Unanswered::Broken) => Outcome::Failed("broken".to_owned(), true),
+    }
+}
+
+fn request(run: &Run, send: &Due, due: u64) -> Result<Request<Full<Bytes>>, Failed> {
+    let room = &run.rooms[send.room];
+    let content = Label { run: run.id, number: send.number, due }.content(run.message_bytes);
+    let file = || File { name: "load.bin", content_type: "application/octet-stream", content: &run.file };
+    let message = Message { content: &content, attachment: send.with_file.then(file) };
+    let request = Request::post(room.messages.clone())
+        .header(HOST, &run.host)
+        .header(AUTHORIZATION, &room.seats[send.seat])
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header("idempotency-key", CLOCK.new_id().to_string());
+    Ok(request.body(serde_json::to_vec(&message)?.into())?)
+}
+
+fn outcome(status: StatusCode, body: &[u8]) -> Outcome {
+    let Ok(Answer { id, code }) = serde_json::from_slice(body) else {
+        return Outcome::Failed("broken".to_owned(), true);
+    };
+    let code = || code.map_or_else(|| status.as_u16().to_string(), Cow::into_owned);
+    match (status, id) {
         (status, Some(id)) if status.is_success() => Outcome::Acknowledged(id),
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, _) => Outcome::Refused(code()),
         _ => Outcome::Failed(code(), status.is_server_error() || status.is_success()),

@@ -1,22 +1,22 @@
 //! The server under load: where it is, and filling it with people and rooms through its API.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use haggle::domain::UserId;
+use hyper::Uri;
+use hyper::header::HeaderValue;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_stream::iter;
 use url::{Host, Url};
 
+use super::connections::PATIENCE;
 use super::plan::Cast;
 use super::tally;
 use crate::cli::Failed;
 use crate::cli::token::Signer;
 
-/// How long any request may take before it counts as not answered.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Hours that tokens are valid: longer than any run.
 const TOKEN_HOURS: u32 = 24;
 /// What one batch may hold, by the server's limit.
@@ -26,18 +26,21 @@ const ROOMS_AT_ONCE: usize = 32;
 
 /// A server, and what its tokens are signed with.
 pub struct Target {
-    pub url: Url,
+    url: Url,
     pub address: SocketAddr,
-    pub client: reqwest::Client,
+    /// The `Host` header (RFC 9110 §7.2).
+    pub host: HeaderValue,
+    client: reqwest::Client,
     signer: Signer,
     secret: Vec<u8>,
     service: String,
 }
 
-/// A room, its members' tokens by seat, and what was answered about it.
+/// A room, its members' `Authorization` by seat, and what was answered about it.
 pub struct Room {
-    pub messages: String,
-    pub tokens: Vec<String>,
+    /// The path of its messages.
+    pub messages: Uri,
+    pub seats: Vec<HeaderValue>,
     pub tally: Mutex<tally::Room>,
 }
 
@@ -65,13 +68,8 @@ impl Target {
         let secret = signer.secret()?;
         let service = token.unwrap_or_else(|| signer.service(&secret, TOKEN_HOURS));
         let client = reqwest::Client::builder().no_proxy().http1_only().timeout(PATIENCE).build()?;
-        Ok(Self { address: resolve(url).await?, url: url.clone(), client, signer: signer.clone(), secret, service })
-    }
-
-    /// The `Host` header (RFC 9110 §7.2).
-    pub fn host(&self) -> String {
-        let host = self.url.host_str().unwrap_or_default();
-        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        let (address, host) = (resolve(url).await?, host(url).try_into()?);
+        Ok(Self { address, host, url: url.clone(), client, signer: signer.clone(), secret, service })
     }
 
     fn token(&self, user: UserId) -> String {
@@ -98,8 +96,9 @@ impl Target {
         let (Some(id), Some(base)) = (opened["room_id"].as_str(), opened["id"].as_u64()) else {
             return Err(format!("{}: this is no answer of Haggle's: {opened}", self.url).into());
         };
-        let messages = self.url.join(&format!("/v1/rooms/{id}/messages"))?.to_string();
-        Ok(Room { messages, tokens, tally: Mutex::new(tally::Room::new(base)) })
+        let messages = format!("/v1/rooms/{id}/messages").try_into()?;
+        let seats = tokens.iter().map(|token| HeaderValue::try_from(format!("Bearer {token}")));
+        Ok(Room { messages, seats: seats.collect::<Result<_, _>>()?, tally: Mutex::new(tally::Room::new(base)) })
     }
 
     async fn post(&self, path: &str, token: &str, body: &Value) -> Result<Value, Failed> {
@@ -111,6 +110,11 @@ impl Target {
         }
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 async fn resolve(url: &Url) -> Result<SocketAddr, Failed> {
