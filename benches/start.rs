@@ -42,7 +42,8 @@ fn main() {
 #[expect(clippy::cast_precision_loss, reason = "no binary has 2^53 bytes")]
 fn size() -> Row {
     let stripped = tempfile::NamedTempFile::new().expect("a temporary file");
-    let strip = Command::new("strip").arg("-o").args([stripped.path(), Path::new(env!("CARGO_BIN_EXE_haggle"))]).status();
+    let strip =
+        Command::new("strip").arg("-o").args([stripped.path(), Path::new(env!("CARGO_BIN_EXE_haggle"))]).status();
     assert!(strip.is_ok_and(|status| status.success()), "strip (binutils) leaves the names out");
     let binary = std::fs::metadata(stripped.path()).expect("the built binary");
     Row {
