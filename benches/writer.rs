@@ -26,6 +26,7 @@ use raw::{Crowd, Send};
 use support::postgres::Postgres;
 use support::{
     CLIENT_CPU, Goal, Report, Row, SECRET, SERVER_CPU, in_turn, is_short, median, pin_self, pin_thread, rounds,
+    thread_seconds,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -79,30 +80,53 @@ fn compare(
     store: &Arc<Store>,
     mut by_hand: impl FnMut(&[Send]),
 ) {
+    let this = std::fs::read_to_string("/proc/thread-self/comm").expect("Linux");
     let random = &std::cell::RefCell::new(fastrand::Rng::with_seed(3));
     for (batch, sends) in SIZES {
         let sends = || crowd.sends(if is_short() { sends / 20 } else { sends }, &mut random.borrow_mut());
         let writer = start_writer(store, batch);
         driver.run(crowd, &writer, batch, &sends());
-        let ours = || driver.run(crowd, &writer, batch, &sends());
+        let ours = || {
+            let sends = sends();
+            costing("writer", &sends, || driver.run(crowd, &writer, batch, &sends))
+        };
         let theirs = || {
             let sends = sends();
-            let began = Instant::now();
-            sends.chunks(batch).for_each(&mut by_hand);
-            per_second(&sends, began)
+            costing(this.trim(), &sends, || {
+                let began = Instant::now();
+                sends.chunks(batch).for_each(&mut by_hand);
+                per_second(&sends, began)
+            })
         };
         let (ours, theirs) = in_turn(rounds(3), ours, theirs);
-        report.row(Row {
-            goal_number: "3",
-            work: format!("the writer, batches of {batch}, {database}"),
-            against: format!("the same reads and inserts, {hand}"),
-            unit: "sends/s",
-            ours: median(&ours),
-            theirs: Some(median(&theirs)),
-            goal: Goal::AtLeast(0.6),
-        });
+        let [(ours, our_cost), (theirs, their_cost)]: [(Vec<f64>, Vec<f64>); 2] =
+            [ours, theirs].map(|rounds| rounds.into_iter().unzip());
+        let (work, against) =
+            (format!("batches of {batch}, {database}"), format!("the same reads and inserts, {hand}"));
+        report.row(row(
+            format!("the writer, {work}"),
+            against.clone(),
+            "sends/s",
+            (&ours, &theirs),
+            Goal::AtLeast(0.6),
+        ));
+        let work = format!("its thread's processor, {work}");
+        report.row(row(work, against, "µs a send", (&our_cost, &their_cost), Goal::None));
         driver.stop(writer);
     }
+}
+
+fn row(work: String, against: String, unit: &'static str, sides: (&[f64], &[f64]), goal: Goal) -> Row {
+    let (ours, theirs) = (median(sides.0), Some(median(sides.1)));
+    Row { goal_number: "3", work, against, unit, ours, theirs, goal }
+}
+
+/// What a round says, and the microseconds of processor that a send costs the thread of this name meanwhile.
+#[expect(clippy::cast_precision_loss, reason = "a round has some thousands")]
+fn costing(thread: &str, sends: &[Send], round: impl FnOnce() -> f64) -> (f64, f64) {
+    let before = thread_seconds(thread);
+    let said = round();
+    (said, (thread_seconds(thread) - before) * 1e6 / sends.len() as f64)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a round has some thousands")]

@@ -12,7 +12,7 @@ pub mod town;
 pub mod postgres;
 
 pub use client::Client;
-pub use machine::{Usage, describe, pin, pin_self, pin_thread, usage};
+pub use machine::{Usage, describe, pin, pin_self, pin_thread, thread_seconds, usage};
 pub use server::{SECRET, Server};
 pub use table::{Goal, Report, Row, Series, is_short};
 
