@@ -1,7 +1,9 @@
 //! What every comparison is made of: pinned processes and what they cost, rounds A B A B …, and a table of ratios.
 #![allow(dead_code, reason = "every comparison compiles this module and uses a part of it")]
 
+pub mod crowd;
 mod machine;
+pub mod people;
 mod server;
 mod table;
 

@@ -1,0 +1,2 @@
+//! Streams.
+fn main() {}
