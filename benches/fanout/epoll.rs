@@ -121,13 +121,7 @@ impl Server {
         let Some(connection) = &mut self.connections[index] else { return };
         connection.dirty = false;
         while !connection.waiting.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut used = 0;
-            for (slice, frame) in slices.iter_mut().zip(&connection.waiting) {
-                *slice = IoSlice::new(&frame[if used == 0 { connection.left } else { 0 }..]);
-                used += 1;
-            }
-            match connection.stream.write_vectored(&slices[..used]) {
+            match connection.write() {
                 Ok(sent) => connection.advance(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => return self.connections[index] = None,
@@ -137,6 +131,19 @@ impl Server {
 }
 
 impl Connection {
+    fn write(&mut self) -> std::io::Result<usize> {
+        if let [only] = self.waiting.make_contiguous() {
+            return self.stream.write(&only[self.left..]);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut used = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.waiting) {
+            *slice = IoSlice::new(&frame[if used == 0 { self.left } else { 0 }..]);
+            used += 1;
+        }
+        self.stream.write_vectored(&slices[..used])
+    }
+
     fn advance(&mut self, sent: usize) {
         self.left += sent;
         while let Some(first) = self.waiting.front().filter(|first| first.len() <= self.left) {

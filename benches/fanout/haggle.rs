@@ -71,7 +71,13 @@ async fn take(State(events): State<mpsc::Sender<Event>>, Path(room): Path<usize>
 
 async fn deliver(app: Arc<App>, mut waiting: mpsc::Receiver<Event>) {
     let mut events = Vec::new();
-    while waiting.recv_many(&mut events, WAITING).await > 0 {
+    while let Some(first) = waiting.recv().await {
+        // Lets every connection that has brought something run first: under load a commit has many messages, too.
+        tokio::task::yield_now().await;
+        events.push(first);
+        while let Ok(next) = waiting.try_recv() {
+            events.push(next);
+        }
         let (now, begin) = (app.clock.now(), app.hub.position() + 1);
         let entries = (begin..).zip(events.drain(..)).map(|(position, event)| entry(position, event, now));
         assert!(app.hub.deliver(entries.collect()), "nobody else delivers");

@@ -6,7 +6,7 @@
 //! server, as many as Haggle's `new_message` has; the crowd checks that every stream hears each number of its room once
 //! and in order. Every round starts the servers anew, one after the other.
 //!
-//! *Closed loop*: 64 publishers wait for their answers, so the server is always busy. Told per second of its processor,
+//! *Closed loop*: 256 publishers wait for their answers, so the server is always busy. Told per second of its processor,
 //! as the machine's other processor may be what is slow. *Open loop*: 40,000 deliveries a second are due at fixed
 //! times, and latencies count from there.
 //!
@@ -16,25 +16,24 @@
 mod epoll;
 mod haggle;
 mod nchan;
+mod own;
 
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use own::{Own, get, post};
 use support::crowd::{Crowd, Found, Load, Target};
-use support::people::{SEATS, furnish, token};
-use support::{CLIENT_CPU, Goal, Report, Row, SECRET, SERVER_CPU, Server, is_short, median, pin, pin_self, rounds, usage};
+use support::people::{SEATS, furnish};
+use support::{CLIENT_CPU, Goal, Report, Row, SERVER_CPU, Server, is_short, median, pin_self, rounds, usage};
 
 /// Deliveries a second of the open loop.
 const RATE: f64 = 40_000.0;
 /// Publishers of the closed loop.
-const SENDERS: usize = 64;
-/// Bytes of a message's text: with all that Haggle says of a message it makes an event of some 450 bytes.
-const TEXT: usize = 24;
+const SENDERS: usize = 256;
+/// What an event-stream frame has around its text, with its chunk: an id of twelve characters, `data: `, line ends.
+const FRAMING: usize = 32;
 
 /// How large and long.
 struct Size {
@@ -79,30 +78,13 @@ fn furnished(rooms: usize) -> tempfile::TempDir {
 }
 
 fn of_haggle(folder: &tempfile::TempDir, size: &Size) -> Measured {
-    let settings = [
-        ("HAGGLE_DATA_DIR", folder.path().to_str().expect("text")),
-        ("HAGGLE_JWT_SECRET", SECRET),
-        ("HAGGLE_RATE_PER_SECOND", "1000000"),
-        ("HAGGLE_RATE_BURST", "1000000"),
-        ("HAGGLE_MAX_CONNECTIONS_PER_ADDRESS", "100000"),
-    ];
-    let server = Own::start("serve-haggle", &settings);
-    let target = Target {
-        subscribe: Box::new(|room, seat| get("/v1/events", &format!("Authorization: Bearer {}\r\n", token(room, seat)))),
-        post: Box::new(|room, text| post(&format!("/{room}"), text)),
-        // What is said when a stream goes live.
-        opened: "event: presence",
-        text: TEXT,
-        ..server.target()
-    };
-    measure(target, server.child.id(), size)
+    let server = Own::haggle(folder.path());
+    measure(server.haggle_target(), server.pid(), size)
 }
 
 fn of_epoll(size: &Size) -> Measured {
-    let server = Own::start("serve-epoll", &[]);
-    let target = server.target();
-    // "id: 0000000000:0\ndata: " and "\n\n" with their chunk around them are what Haggle's is less its text.
-    measure(Target { text: wire_bytes() - 32, ..target }, server.child.id(), size)
+    let server = Own::epoll();
+    measure(server.epoll_target(wire_bytes() - FRAMING), server.pid(), size)
 }
 
 fn of_nchan(size: &Size) -> Option<Measured> {
@@ -113,26 +95,18 @@ fn of_nchan(size: &Size) -> Option<Measured> {
         subscribe: Box::new(|room, _| get(&format!("/sub/{room}"), "Accept: text/event-stream\r\n")),
         post: Box::new(|room, text| post(&format!("/pub/{room}"), text)),
         opened: "\r\n\r\n",
-        text: wire_bytes() - 32,
+        text: wire_bytes() - FRAMING,
     };
     Some(measure(target, nginx.worker, size))
 }
 
 /// Bytes that one of Haggle's events has on the wire.
 fn wire_bytes() -> usize {
-    let entry = haggle::entry(20_000, (1, " ".repeat(TEXT)), ::haggle::clock::Clock::System.now());
+    let entry = haggle::entry(20_000, (1, " ".repeat(own::TEXT)), ::haggle::clock::Clock::System.now());
     let epoch = "0123456789abcdef".parse().expect("an epoch");
     let status = |_| ::haggle::wire::ActivityState::Online;
     let encoded = ::haggle::events::frame::encode_entry(&entry, &epoch, status).expect("it is told");
     encoded.frame(|_| String::new()).chunk().len()
-}
-
-fn get(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
-}
-
-fn post(path: &str, text: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{text}", text.len())
 }
 
 fn measure(target: Target, pid: u32, size: &Size) -> Measured {
@@ -198,45 +172,6 @@ fn whole(report: &mut Report, size: &Size) {
     row("deliveries", "1/s", figure("/deliveries/per_second"));
     row("sends", "1/s", figure("/sends/per_second"));
     row("processor per million deliveries", "s", figure("/server/cpu_seconds_per_million_deliveries"));
-}
-
-/// A server that is this program.
-struct Own {
-    child: Child,
-    addresses: [SocketAddr; 2],
-}
-
-impl Own {
-    fn start(mode: &str, settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.arg(mode).envs(settings.iter().copied());
-        let mut child = pin(SERVER_CPU, &command).stdout(Stdio::piped()).spawn().expect("taskset (util-linux) runs");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("its addresses");
-        let mut addresses = line.split_whitespace().map(|address| address.parse().expect("an address"));
-        let mut next = || addresses.next().expect("two addresses");
-        Self { child, addresses: [next(), next()] }
-    }
-
-    /// How it is talked to: rooms by number.
-    fn target(&self) -> Target {
-        let [address, publish] = self.addresses;
-        Target {
-            address,
-            publish,
-            subscribe: Box::new(|room, _| get(&format!("/{room}"), "")),
-            post: Box::new(|room, text| post(&format!("/{room}"), text)),
-            opened: "\r\n\r\n",
-            text: 0,
-        }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 events")]

@@ -29,7 +29,7 @@ impl Server {
     pub fn start_in(folder: tempfile::TempDir, cpus: &str, settings: &[(&str, &str)]) -> Self {
         let mut serve = haggle();
         serve.arg("serve").env("HAGGLE_LISTEN", "127.0.0.1:0").env("HAGGLE_DATA_DIR", folder.path());
-        serve.env("HAGGLE_JWT_SECRET", SECRET).env("HAGGLE_LOG", "haggle=info,warn");
+        serve.env("HAGGLE_JWT_SECRET", SECRET).env("HAGGLE_LOG", "haggle::cli=info,warn");
         serve.env("HAGGLE_RATE_PER_SECOND", "1000000").env("HAGGLE_RATE_BURST", "1000000");
         serve.env("HAGGLE_MAX_CONNECTIONS_PER_ADDRESS", "100000").envs(settings.iter().copied());
         let mut child =

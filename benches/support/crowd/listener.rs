@@ -39,9 +39,16 @@ impl Listener {
         (self.stream, self.asked, self.open) = (Some(stream), false, false);
     }
 
-    /// Asks for something else from now on.
-    pub(super) fn ask(&mut self, request: String) {
-        self.request = request;
+    /// Asks for something else from now on, which begins with this number.
+    pub(super) fn ask(&mut self, request: String, next: u64) {
+        (self.request, self.next) = (request, next);
+    }
+
+    /// Stays and does not read.
+    pub(super) fn stall(&mut self, poll: &Poll) {
+        if let Some(stream) = &mut self.stream {
+            poll.registry().deregister(stream).expect("it was registered");
+        }
     }
 
     /// Hangs up.

@@ -110,6 +110,40 @@ impl Crowd {
         began.elapsed()
     }
 
+    /// From now on nobody reads any more.
+    pub fn stall(&mut self) {
+        self.listeners.iter_mut().for_each(|listener| listener.stall(&self.poll));
+    }
+
+    /// How many events each room has had.
+    pub fn mark(&self) -> Vec<u64> {
+        self.rooms.iter().map(|events| events.len() as u64).collect()
+    }
+
+    /// Everybody hangs up at once and comes back when the server told them to (`retry`), with this request, to hear
+    /// what came after a mark; meanwhile so many events are published a second. Says how long it took, and what became
+    /// of the events.
+    pub fn return_all(&mut self, mark: &[u64], ask: impl Fn(usize, usize) -> String, rate: f64) -> (Duration, Found) {
+        let rooms = self.rooms.len();
+        let mut away: Vec<(Duration, usize)> = Vec::new();
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener.leave(&mut self.tally);
+            listener.ask(ask(listener.room, index / rooms), mark[listener.room]);
+            away.push((Duration::from_millis(listener.retry), index));
+        }
+        away.sort_unstable_by(|one, other| other.cmp(one));
+        let (began, all) = (Instant::now(), self.listeners.len());
+        let found = self.load_while(Load::Open { rate }, |crowd| {
+            while let Some((_, index)) = away.pop_if(|(at, _)| *at <= began.elapsed()) {
+                let from = (crowd.network, index);
+                crowd.listeners[index].connect(&crowd.poll, Token(index), from, crowd.target.address);
+            }
+            crowd.tally.open < all && began.elapsed() < PATIENCE
+        });
+        assert_eq!(self.tally.open, all, "streams that came back");
+        found
+    }
+
     /// Reads what comes, for so long.
     pub fn idle(&mut self, time: Duration) {
         self.until(time, |_| false);
@@ -117,6 +151,12 @@ impl Crowd {
 
     /// Publishes for so long, waits for all that was published to arrive, and says what became of it.
     pub fn load(&mut self, load: Load, time: Duration) -> Found {
+        let began = Instant::now();
+        self.load_while(load, |_| began.elapsed() < time).1
+    }
+
+    /// The same for as long as `more` says, and for how long that was.
+    fn load_while(&mut self, load: Load, mut more: impl FnMut(&mut Self) -> bool) -> (Duration, Found) {
         self.tally.begin();
         let senders = match load {
             Load::Closed { senders } => senders,
@@ -124,7 +164,7 @@ impl Crowd {
         };
         self.hire(senders);
         let (began, mut next) = (Instant::now(), 0_u32);
-        while began.elapsed() < time {
+        while more(self) {
             match load {
                 Load::Closed { .. } => self.keep_busy(senders),
                 Load::Open { rate } => {
@@ -144,7 +184,7 @@ impl Crowd {
             self.until(STRAGGLING, Self::has_all);
         }
         let lost = self.lost();
-        self.tally.found(window, lost)
+        (window.0, self.tally.found(window, lost))
     }
 
     /// One sender more or less for each room; what a room hears comes over one connection.
@@ -213,7 +253,7 @@ impl Crowd {
         for event in &self.events {
             let (token, tally) = (event.token().0, &mut self.tally);
             if token >= SENDERS {
-                let answered = |due| drop(tally.answers.record(now.saturating_sub(due)));
+                let answered = |due| tally.answered(now.saturating_sub(due));
                 self.senders[token - SENDERS].ready(&mut self.buffer, answered);
             } else {
                 let listener = &mut self.listeners[token];

@@ -16,7 +16,7 @@ pub(super) struct Tally {
     pub(super) bytes: u64,
     /// From when an event was due until a stream heard it, and until it was answered, microseconds.
     latencies: Histogram<u64>,
-    pub(super) answers: Histogram<u64>,
+    answers: Histogram<u64>,
 }
 
 /// What one load has shown.
@@ -52,6 +52,10 @@ impl Tally {
     pub(super) fn heard(&mut self, latency: u64) {
         self.deliveries += 1;
         let _ = self.latencies.record(latency.max(1));
+    }
+
+    pub(super) fn answered(&mut self, latency: u64) {
+        let _ = self.answers.record(latency.max(1));
     }
 
     /// The result of a load that lasted so long, in which so much was heard.

@@ -125,17 +125,33 @@ impl State {
         circle
     }
 
+    /// The live streams that hear of a room: those of services, and of the members.
+    pub fn audience(&self, creator: UserId, company: CompanyId) -> impl Iterator<Item = (ConnectionId, &Stream)> {
+        self.live(&self.services).chain(self.room_streams(creator, company).map(|(_, id, stream)| (id, stream)))
+    }
+
     /// The live streams of the creator and the company of a room.
-    pub fn room_streams(&self, creator: UserId, company: CompanyId) -> impl Iterator<Item = (UserId, ConnectionId)> {
+    pub fn room_streams(
+        &self,
+        creator: UserId,
+        company: CompanyId,
+    ) -> impl Iterator<Item = (UserId, ConnectionId, &Stream)> {
         let people = self.employees.get(&company).into_iter().flatten().copied();
         let people = people.filter(move |id| *id != creator).chain(std::iter::once(creator));
-        people.flat_map(|id| self.live_streams(id).map(move |stream| (id, stream)))
+        people.flat_map(|user| self.live_streams(user).map(move |(id, stream)| (user, id, stream)))
     }
 
     /// The live streams of one person.
-    pub fn live_streams(&self, user: UserId) -> impl Iterator<Item = ConnectionId> {
-        let streams = self.people.get(&user).into_iter().flat_map(|person| person.streams.iter().copied());
-        streams.filter(|id| self.streams.get(id).is_some_and(|stream| stream.live_from.is_some()))
+    pub fn live_streams(&self, user: UserId) -> impl Iterator<Item = (ConnectionId, &Stream)> {
+        self.live(self.people.get(&user).into_iter().flat_map(|person| &person.streams))
+    }
+
+    fn live<'a>(
+        &'a self,
+        ids: impl IntoIterator<Item = &'a ConnectionId>,
+    ) -> impl Iterator<Item = (ConnectionId, &'a Stream)> {
+        let streams = ids.into_iter().filter_map(|id| Some((*id, self.streams.get(id)?)));
+        streams.filter(|(_, stream)| stream.live_from.is_some())
     }
 
     /// Notes where somebody works and whom they have rooms with. Rooms stay for ever, so one that was opened since

@@ -118,7 +118,7 @@ impl Hub {
             let missed: Vec<_> = turn.state.ring.after(after, listener).take(FRAMES_AT_ONCE).cloned().collect();
             if let Some(last) = missed.last() {
                 let until = if missed.len() < FRAMES_AT_ONCE { position } else { last.entry.position };
-                let frames = missed.iter().filter_map(|delivery| turn.frame_for(delivery, connection)).collect();
+                let frames = missed.iter().filter_map(|delivery| turn.frame_for(delivery, stream)).collect();
                 return CatchUp::Frames(frames, until);
             }
             turn.go_live(connection, user, after.max(position));
