@@ -158,8 +158,9 @@ fn parse(request: &[u8]) -> Option<(bool, usize, usize)> {
     let body = memmem::find(request, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&request[..body]).expect("ASCII");
     let room = head.split(' ').nth(1)?.trim_start_matches('/').parse().expect("a room");
-    let length = head.split("Content-Length: ").nth(1).map_or(0, |rest| {
-        rest.split("\r\n").next().and_then(|length| length.parse().ok()).expect("a length")
-    });
+    let length = head
+        .split("Content-Length: ")
+        .nth(1)
+        .map_or(0, |rest| rest.split("\r\n").next().and_then(|length| length.parse().ok()).expect("a length"));
     (request.len() >= body + length).then_some((head.starts_with("POST"), room, body))
 }

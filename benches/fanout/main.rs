@@ -2,8 +2,8 @@
 //!
 //! Three servers do the same on one processor, while the other has the crowd that listens and publishes: Haggle
 //! (`haggle.rs` says what is left out), nginx with nchan (`nchan.rs`), and the least that a server can do (`epoll.rs`).
-//! Each event is one HTTP POST over a connection that is kept alive, and has as many bytes on the wire from each
-//! server, as many as Haggle's `new_message` has; the crowd checks that every stream hears each number of its room once
+//! Each event is one HTTP POST over a connection that is kept alive, and has about as many bytes on the wire from
+//! each server, as many as Haggle's `new_message` has; the crowd checks that every stream hears each number of its room once
 //! and in order. Every round starts the servers anew, one after the other.
 //!
 //! *Closed loop*: 256 publishers wait for their answers, so the server is always busy. Told per second of its processor,

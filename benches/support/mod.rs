@@ -1,5 +1,5 @@
 //! What every comparison is made of: pinned processes and what they cost, rounds A B A B …, and a table of ratios.
-#![allow(dead_code, reason = "every comparison compiles this module and uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every comparison compiles this module and uses a part of it")]
 
 pub mod crowd;
 mod machine;

@@ -51,6 +51,17 @@ pub fn furnish(url: &str, rooms: usize) -> Vec<String> {
     })
 }
 
+/// Has the creator of each room list their rooms, as a server has been asked that is in use.
+pub fn look_at_rooms(url: &str, rooms: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (client, url) = (reqwest::Client::new(), format!("{url}/v1/rooms"));
+    let look = async |room| {
+        let asked = client.get(&url).bearer_auth(token(room, 0)).send().await;
+        assert!(asked.expect("the server answers").status().is_success());
+    };
+    runtime.block_on(futures_util::stream::iter(0..rooms).for_each_concurrent(ROOMS_AT_ONCE, look));
+}
+
 fn directory(rooms: usize) -> Vec<Value> {
     let mut operations = Vec::new();
     for room in 0..rooms {

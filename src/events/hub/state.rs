@@ -12,6 +12,9 @@ use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
 use crate::events::outbox::Outbox;
 use crate::wire::{ActivityState, GoodbyeReason};
 
+/// What every delivery looks into. The keys are random, the hash is seeded, and hashing them is most of the looking.
+pub type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// One open event stream.
 pub struct Stream {
     /// Who listens; none for a service.
@@ -62,13 +65,13 @@ pub struct State {
     /// The most recent entries.
     pub ring: Ring,
     /// Every open stream.
-    pub streams: HashMap<ConnectionId, Stream>,
+    pub streams: FastMap<ConnectionId, Stream>,
     /// Everybody with streams.
-    pub people: HashMap<UserId, Person>,
+    pub people: FastMap<UserId, Person>,
     /// Connected employees by company.
-    pub employees: HashMap<CompanyId, HashSet<UserId>>,
+    pub employees: FastMap<CompanyId, HashSet<UserId>>,
     /// Connected creators by the companies they have rooms with.
-    pub creators: HashMap<CompanyId, HashSet<UserId>>,
+    pub creators: FastMap<CompanyId, HashSet<UserId>>,
     /// Streams of services.
     pub services: HashSet<ConnectionId>,
     /// Who is typing.
@@ -95,10 +98,10 @@ impl State {
         Self {
             position,
             ring: Ring::default(),
-            streams: HashMap::new(),
-            people: HashMap::new(),
-            employees: HashMap::new(),
-            creators: HashMap::new(),
+            streams: FastMap::default(),
+            people: FastMap::default(),
+            employees: FastMap::default(),
+            creators: FastMap::default(),
             services: HashSet::new(),
             typing: Typing::default(),
             share,
@@ -222,7 +225,7 @@ fn state_of<'a>(streams: impl Iterator<Item = &'a Stream>) -> ActivityState {
     }
 }
 
-fn remove(of: &mut HashMap<CompanyId, HashSet<UserId>>, company: CompanyId, user: UserId) {
+fn remove(of: &mut FastMap<CompanyId, HashSet<UserId>>, company: CompanyId, user: UserId) {
     if let Some(users) = of.get_mut(&company) {
         users.remove(&user);
         if users.is_empty() {

@@ -59,6 +59,8 @@ impl Hub {
                 if person.streams.len() >= self.settings.max_streams_per_user {
                     return Err(GoodbyeReason::TooManyStreams);
                 }
+                // Hardly anybody has two.
+                person.streams.reserve_exact(1);
                 person.streams.push(connection);
                 person.gone_at = None;
             } else {
