@@ -3,7 +3,9 @@
 
 pub mod batches;
 mod client;
+pub mod crowd;
 mod machine;
+pub mod people;
 mod server;
 mod table;
 pub mod town;

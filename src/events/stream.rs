@@ -45,7 +45,7 @@ pub struct Opening {
     pub cursor: Option<String>,
 }
 
-/// Opens a stream into `outbox` and leaves it to the hub; ends when the stream does.
+/// Opens a stream into `outbox` and leaves it to the hub; ends when the stream is live, or over before that.
 pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, opening: Opening) {
     let connection = opening.connection;
     let registration = Registration {
@@ -60,12 +60,15 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
         return;
     }
     metrics::counter!("haggle_streams_opened_total").increment(1);
-    let stream = OpenStream { hub, store, outbox, opening };
-    tokio::select! {
-        () = stream.outbox.closed() => {}
-        _ = stream.begin() => stream.outbox.closed().await,
+    let stream = OpenStream { hub: hub.clone(), store, outbox: outbox.clone(), opening };
+    let begun = tokio::select! {
+        () = outbox.closed() => Err(Ended),
+        begun = stream.begin() => begun,
+    };
+    match begun {
+        Ok(()) => outbox.at_parting(move || hub.unregister(connection)),
+        Err(Ended) => hub.unregister(connection),
     }
-    stream.hub.unregister(connection);
 }
 
 /// Ends a stream before it has begun, saying why: an `EventSource` comes back from this, but not from a status.
@@ -173,7 +176,7 @@ impl OpenStream {
             ResyncReason::Trimmed
         } else if cursor.position < access_since {
             ResyncReason::MembershipChanged
-        } else if log::count(conn, audience, cursor.position, REPLAY_ENTRIES + 1).await? > REPLAY_ENTRIES {
+        } else if is_far_behind(conn, audience, cursor.position, head).await? {
             ResyncReason::TooFarBehind
         } else {
             return Ok(Start::Resumed(cursor.position));
@@ -247,6 +250,12 @@ impl OpenStream {
     async fn send(&self, frame: super::outbox::Frame) -> std::result::Result<(), Ended> {
         self.outbox.send(frame).await.map_err(|_| Ended)
     }
+}
+
+/// Whether there is more to replay than is worth it. Most who come back have missed little: there is nothing to count.
+async fn is_far_behind(conn: &mut Conn, audience: Audience, after: i64, head: i64) -> QueryResult<bool> {
+    let behind = usize::try_from(head - after).unwrap_or(0);
+    Ok(behind > REPLAY_ENTRIES && log::count(conn, audience, after, REPLAY_ENTRIES + 1).await? > REPLAY_ENTRIES)
 }
 
 /// When to come back: spread by the random name of the stream.

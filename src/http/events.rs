@@ -1,6 +1,6 @@
 //! The event stream, its session cookie, and whether its page is in view.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
@@ -18,12 +18,16 @@ use crate::auth::{SessionProblem, origin_allowed};
 use crate::domain::{ConnectionId, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::events::frame::frame;
-use crate::events::outbox::Outbox;
+use crate::events::outbox::{Frame, Outbox};
 use crate::events::stream::{self, Opening};
 use crate::wire::{CurrentlyViewingUpdate, GoodbyeReason, StreamEvent};
 
 /// How long opening a stream waits for the database before it answers without it.
 const DATABASE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a reader hears last who cannot keep up; all streams share it.
+static TOO_SLOW: LazyLock<Frame> =
+    LazyLock::new(|| frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None));
 
 /// How a stream is opened.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -74,7 +78,7 @@ pub async fn stream_events(
     request: axum::extract::Request,
 ) -> Result<Response> {
     let (mut parts, _) = request.into_parts();
-    let outbox = Outbox::new(frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None));
+    let outbox = Outbox::new(TOO_SLOW.clone());
     let listener = match listener(&app, &mut parts).await {
         // An EventSource does not come back from a 429.
         Err(Error::RateLimited(_)) => {

@@ -22,7 +22,7 @@ pub use typing::TYPING_LEASE;
 
 use self::peers::Share;
 use self::ring::Ring;
-use self::state::State;
+use self::state::{State, Stream};
 use super::bus::{Message, Outgoing};
 use super::frame::{encode_entry, frame};
 use super::outbox::{Frame, Outbox, Pushed};
@@ -172,6 +172,12 @@ fn status(state: &State, user: UserId) -> ActivityState {
     state.people.get(&user).and_then(|person| person.announced).unwrap_or(ActivityState::Offline)
 }
 
+/// Why a stream takes nothing more.
+enum Over {
+    Expired,
+    Closed,
+}
+
 /// The hub during one turn: its state, and the moment.
 struct Turn<'a> {
     state: &'a mut State,
@@ -214,45 +220,56 @@ impl Turn<'_> {
     }
 
     fn tell(&mut self, delivery: &Delivery, creator: UserId, company: CompanyId) {
-        let services = self
-            .state
-            .services
-            .iter()
-            .copied()
-            .filter(|id| self.state.streams.get(id).is_some_and(|stream| stream.live_from.is_some()));
-        let streams: Vec<ConnectionId> =
-            self.state.room_streams(creator, company).map(|(_, stream)| stream).chain(services).collect();
-        for id in streams {
-            let heard = self.state.streams.get(&id).and_then(|stream| stream.live_from);
-            if heard.is_some_and(|heard| delivery.entry.position <= heard) {
+        let (mut dirty, mut over) = (std::mem::take(&mut self.state.dirty), Vec::new());
+        for (id, stream) in self.state.audience(creator, company) {
+            if stream.live_from.is_some_and(|heard| delivery.entry.position <= heard) {
                 continue;
             }
-            if let Some(frame) = self.frame_for(delivery, id) {
-                self.push(id, frame);
+            let Some(frame) = self.frame_for(delivery, stream) else { break };
+            if let Err(why) = self.offer(stream, frame, &mut dirty) {
+                over.push((id, why));
             }
+        }
+        self.state.dirty = dirty;
+        for (id, why) in over {
+            self.let_go(id, why);
         }
     }
 
     /// The frame of an entry for the listener of one stream.
-    fn frame_for(&self, delivery: &Delivery, id: ConnectionId) -> Option<Frame> {
+    fn frame_for(&self, delivery: &Delivery, stream: &Stream) -> Option<Frame> {
         let encode = || encode_entry(&delivery.entry, &self.hub.epoch, |user| status(self.state, user));
         let encoded = delivery.encoded.get_or_init(encode).as_ref()?;
-        let user = self.state.streams.get(&id)?.user;
-        Some(encoded.frame(|file| self.hub.link(file, user)))
+        Some(encoded.frame(|file| self.hub.link(file, stream.user)))
     }
 
     /// Queues a frame. A stream whose token has expired is ended instead; one whose queue is full is cut by it.
     fn push(&mut self, id: ConnectionId, frame: Frame) {
-        let Some(stream) = self.state.streams.get(&id) else { return };
-        if stream.expires_at <= self.now {
-            self.end(id, GoodbyeReason::TokenExpired);
-            return;
+        let mut dirty = std::mem::take(&mut self.state.dirty);
+        let offered = self.state.streams.get(&id).map_or(Ok(()), |stream| self.offer(stream, frame, &mut dirty));
+        self.state.dirty = dirty;
+        if let Err(why) = offered {
+            self.let_go(id, why);
         }
-        let outbox = stream.outbox.clone();
-        match outbox.push(frame) {
-            Pushed::First => self.state.dirty.push(outbox),
+    }
+
+    /// Queues a frame; what that makes dirty is for the end of the turn.
+    fn offer(&self, stream: &Stream, frame: Frame, dirty: &mut Vec<Arc<Outbox>>) -> Result<(), Over> {
+        if stream.expires_at <= self.now {
+            return Err(Over::Expired);
+        }
+        match stream.outbox.push(frame) {
+            Pushed::First => dirty.push(stream.outbox.clone()),
             Pushed::Again => {}
-            Pushed::Full | Pushed::Closed => self.detach(id),
+            Pushed::Full | Pushed::Closed => return Err(Over::Closed),
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, id: ConnectionId, why: Over) {
+        match why {
+            Over::Expired => self.end(id, GoodbyeReason::TokenExpired),
+            Over::Closed => self.detach(id),
         }
     }
 

@@ -133,7 +133,7 @@ impl Turn<'_> {
     }
 
     fn streams_of(&self, users: &HashSet<UserId>) -> Vec<ConnectionId> {
-        users.iter().flat_map(|user| self.state.live_streams(*user)).collect()
+        users.iter().flat_map(|user| self.state.live_streams(*user)).map(|(id, _)| id).collect()
     }
 
     /// A room now connects a creator and a company.
@@ -201,7 +201,7 @@ impl Turn<'_> {
     /// Typing is told to the room, not to the typist.
     fn tell_typing(&mut self, room_id: RoomId, lease: Lease, user_id: UserId, currently_typing: bool) {
         let streams = self.state.room_streams(lease.creator, lease.company);
-        let others: Vec<ConnectionId> = streams.filter(|(who, _)| *who != user_id).map(|(_, stream)| stream).collect();
+        let others: Vec<ConnectionId> = streams.filter(|(who, ..)| *who != user_id).map(|(_, id, _)| id).collect();
         let frame = frame(&StreamEvent::TypingChange { room_id, user_id, currently_typing }, None);
         for id in others {
             self.push(id, frame.clone());

@@ -12,6 +12,9 @@ use crate::domain::{CompanyId, ConnectionId, Timestamp, UserId};
 use crate::events::outbox::Outbox;
 use crate::wire::{ActivityState, GoodbyeReason};
 
+/// What every delivery looks into. The keys are random, the hash is seeded, and hashing them is most of the looking.
+pub type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// One open event stream.
 pub struct Stream {
     /// Who listens; none for a service.
@@ -62,13 +65,13 @@ pub struct State {
     /// The most recent entries.
     pub ring: Ring,
     /// Every open stream.
-    pub streams: HashMap<ConnectionId, Stream>,
+    pub streams: FastMap<ConnectionId, Stream>,
     /// Everybody with streams.
-    pub people: HashMap<UserId, Person>,
+    pub people: FastMap<UserId, Person>,
     /// Connected employees by company.
-    pub employees: HashMap<CompanyId, HashSet<UserId>>,
+    pub employees: FastMap<CompanyId, HashSet<UserId>>,
     /// Connected creators by the companies they have rooms with.
-    pub creators: HashMap<CompanyId, HashSet<UserId>>,
+    pub creators: FastMap<CompanyId, HashSet<UserId>>,
     /// Streams of services.
     pub services: HashSet<ConnectionId>,
     /// Who is typing.
@@ -95,10 +98,10 @@ impl State {
         Self {
             position,
             ring: Ring::default(),
-            streams: HashMap::new(),
-            people: HashMap::new(),
-            employees: HashMap::new(),
-            creators: HashMap::new(),
+            streams: FastMap::default(),
+            people: FastMap::default(),
+            employees: FastMap::default(),
+            creators: FastMap::default(),
             services: HashSet::new(),
             typing: Typing::default(),
             share,
@@ -125,17 +128,33 @@ impl State {
         circle
     }
 
+    /// The live streams that hear of a room: those of services, and of the members.
+    pub fn audience(&self, creator: UserId, company: CompanyId) -> impl Iterator<Item = (ConnectionId, &Stream)> {
+        self.live(&self.services).chain(self.room_streams(creator, company).map(|(_, id, stream)| (id, stream)))
+    }
+
     /// The live streams of the creator and the company of a room.
-    pub fn room_streams(&self, creator: UserId, company: CompanyId) -> impl Iterator<Item = (UserId, ConnectionId)> {
+    pub fn room_streams(
+        &self,
+        creator: UserId,
+        company: CompanyId,
+    ) -> impl Iterator<Item = (UserId, ConnectionId, &Stream)> {
         let people = self.employees.get(&company).into_iter().flatten().copied();
         let people = people.filter(move |id| *id != creator).chain(std::iter::once(creator));
-        people.flat_map(|id| self.live_streams(id).map(move |stream| (id, stream)))
+        people.flat_map(|user| self.live_streams(user).map(move |(id, stream)| (user, id, stream)))
     }
 
     /// The live streams of one person.
-    pub fn live_streams(&self, user: UserId) -> impl Iterator<Item = ConnectionId> {
-        let streams = self.people.get(&user).into_iter().flat_map(|person| person.streams.iter().copied());
-        streams.filter(|id| self.streams.get(id).is_some_and(|stream| stream.live_from.is_some()))
+    pub fn live_streams(&self, user: UserId) -> impl Iterator<Item = (ConnectionId, &Stream)> {
+        self.live(self.people.get(&user).into_iter().flat_map(|person| &person.streams))
+    }
+
+    fn live<'a>(
+        &'a self,
+        ids: impl IntoIterator<Item = &'a ConnectionId>,
+    ) -> impl Iterator<Item = (ConnectionId, &'a Stream)> {
+        let streams = ids.into_iter().filter_map(|id| Some((*id, self.streams.get(id)?)));
+        streams.filter(|(_, stream)| stream.live_from.is_some())
     }
 
     /// Notes where somebody works and whom they have rooms with. Rooms stay for ever, so one that was opened since
@@ -206,7 +225,7 @@ fn state_of<'a>(streams: impl Iterator<Item = &'a Stream>) -> ActivityState {
     }
 }
 
-fn remove(of: &mut HashMap<CompanyId, HashSet<UserId>>, company: CompanyId, user: UserId) {
+fn remove(of: &mut FastMap<CompanyId, HashSet<UserId>>, company: CompanyId, user: UserId) {
     if let Some(users) = of.get_mut(&company) {
         users.remove(&user);
         if users.is_empty() {

@@ -59,6 +59,8 @@ impl Hub {
                 if person.streams.len() >= self.settings.max_streams_per_user {
                     return Err(GoodbyeReason::TooManyStreams);
                 }
+                // Hardly anybody has two.
+                person.streams.reserve_exact(1);
                 person.streams.push(connection);
                 person.gone_at = None;
             } else {
@@ -118,7 +120,7 @@ impl Hub {
             let missed: Vec<_> = turn.state.ring.after(after, listener).take(FRAMES_AT_ONCE).cloned().collect();
             if let Some(last) = missed.last() {
                 let until = if missed.len() < FRAMES_AT_ONCE { position } else { last.entry.position };
-                let frames = missed.iter().filter_map(|delivery| turn.frame_for(delivery, connection)).collect();
+                let frames = missed.iter().filter_map(|delivery| turn.frame_for(delivery, stream)).collect();
                 return CatchUp::Frames(frames, until);
             }
             turn.go_live(connection, user, after.max(position));

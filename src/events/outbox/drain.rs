@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::{Outbox, Phase, State};
+use super::{Outbox, Parting, Phase, State};
 
 /// The network's side of an [`Outbox`]. Dropping it says that the reader is gone, for whatever reason.
 pub struct Drain {
@@ -69,7 +69,12 @@ impl Drain {
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        self.outbox.gone_now(self.outbox.state.lock());
+        let mut state = self.outbox.state.lock();
+        let parting = std::mem::replace(&mut state.parting, Parting::Over);
+        self.outbox.gone_now(state);
+        if let Parting::Call(last) = parting {
+            last();
+        }
     }
 }
 

@@ -19,7 +19,6 @@ const CHUNK_TAIL: &[u8] = b"\r\n";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     chunk: Bytes,
-    payload_at: usize,
 }
 
 impl Frame {
@@ -30,15 +29,14 @@ impl Frame {
         let mut chunk = BytesMut::with_capacity(payload.len() + CHUNK_FRAMING);
         // Writing into memory that grows by itself does not fail.
         let _ = write!(chunk, "{:x}\r\n", payload.len());
-        let payload_at = chunk.len();
         chunk.put_slice(payload);
         chunk.put_slice(CHUNK_TAIL);
-        Self { chunk: chunk.freeze(), payload_at }
+        Self { chunk: chunk.freeze() }
     }
 
     /// The empty chunk that ends a body.
     pub(super) const fn end() -> Self {
-        Self { chunk: Bytes::from_static(b"0\r\n\r\n"), payload_at: 3 }
+        Self { chunk: Bytes::from_static(b"0\r\n\r\n") }
     }
 
     /// The event with its chunk framing, for HTTP/1.1.
@@ -50,7 +48,8 @@ impl Frame {
     /// The event alone, for HTTP/2 and for HTTP/1.0.
     #[must_use]
     pub fn payload(&self) -> Bytes {
-        self.chunk.slice(self.payload_at..self.chunk.len() - CHUNK_TAIL.len())
+        let begin = self.chunk.iter().position(|byte| *byte == b'\n').map_or(0, |end_of_size| end_of_size + 1);
+        self.chunk.slice(begin..self.chunk.len() - CHUNK_TAIL.len())
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

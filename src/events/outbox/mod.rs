@@ -75,8 +75,18 @@ struct State {
     socket: Option<Arc<TcpStream>>,
     /// The task on the network's side.
     waker: Option<Waker>,
+    /// What is left to do when the network has let go.
+    parting: Parting,
     /// The last words to a reader that was too slow.
     too_slow: Frame,
+}
+
+enum Parting {
+    /// Nothing yet.
+    None,
+    Call(Box<dyn FnOnce() + Send>),
+    /// The drain is gone; whatever comes now is late.
+    Over,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +110,7 @@ impl Outbox {
             blocked: false,
             socket: None,
             waker: None,
+            parting: Parting::None,
             too_slow,
         };
         Arc::new(Self { state: Mutex::new(state), room: Notify::new(), ended: Notify::new() })
@@ -205,6 +216,16 @@ impl Outbox {
         self.end(self.state.lock(), Some(last), CLOSE_GRACE);
     }
 
+    /// Has `last` called when the network has let go; at once if it has. An open stream needs no task for its end.
+    pub fn at_parting(&self, last: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock();
+        if matches!(state.parting, Parting::Over) {
+            drop(state);
+            return last();
+        }
+        state.parting = Parting::Call(Box::new(last));
+    }
+
     /// Whether the stream takes no more frames.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -277,9 +298,15 @@ impl State {
             return Ok(self.queue.is_empty());
         };
         while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let used = self.queue.slices(&mut slices);
-            match socket.try_write_vectored(&slices[..used]) {
+            let sent = match self.queue.only() {
+                Some(bytes) => socket.try_write(bytes),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let used = self.queue.slices(&mut slices);
+                    socket.try_write_vectored(&slices[..used])
+                }
+            };
+            match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => self.queue.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

@@ -11,13 +11,15 @@ use super::frame::Frame;
 /// is all that a stalled reader costs.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024;
 
-/// Frames that may wait for one reader: the queue's own 40 bytes a frame stay below the bytes they stand for.
+/// Frames that may wait for one reader: the queue's own 32 bytes a frame stay below the bytes they stand for.
 pub const MAX_WAITING_FRAMES: usize = 512;
 
 /// Waiting frames, the first of which may have left in part.
 #[derive(Default)]
 pub(super) struct Queue {
-    frames: VecDeque<Frame>,
+    /// By far most frames leave before another comes: they cost no allocation.
+    first: Option<Frame>,
+    rest: VecDeque<Frame>,
     /// Bytes of all frames, less what has left.
     bytes: usize,
     /// Bytes of the first frame that have left.
@@ -28,7 +30,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.first.is_none()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -37,8 +39,8 @@ impl Queue {
 
     /// Whether the frame fits; to an empty queue any frame does, or a large one could never be sent.
     pub(super) fn has_room(&self, frame: &Frame) -> bool {
-        let fits = self.bytes + frame.bytes().len() <= MAX_WAITING_BYTES && self.frames.len() < MAX_WAITING_FRAMES;
-        fits || self.frames.is_empty()
+        let fits = self.bytes + frame.bytes().len() <= MAX_WAITING_BYTES && self.rest.len() + 1 < MAX_WAITING_FRAMES;
+        fits || self.is_empty()
     }
 
     /// Whether anything has left since this was last asked.
@@ -48,29 +50,36 @@ impl Queue {
 
     pub(super) fn add(&mut self, frame: Frame) {
         self.bytes += frame.bytes().len();
-        self.frames.push_back(frame);
+        match &self.first {
+            None => self.first = Some(frame),
+            Some(_) => self.rest.push_back(frame),
+        }
     }
 
     /// Takes the first frame out whole; for readers that take no parts of frames.
     pub(super) fn take_payload(&mut self) -> Option<Bytes> {
-        let frame = self.frames.pop_front()?;
+        let frame = self.pop()?;
         self.bytes -= frame.bytes().len();
         self.shrunk = true;
-        self.release();
         Some(frame.payload())
     }
 
     /// Drops all frames but one that has left in part: half a chunk would garble whatever follows it.
     pub(super) fn forget(&mut self) {
-        self.frames.truncate(usize::from(self.left > 0));
-        self.bytes = self.frames.front().map_or(0, |frame| frame.bytes().len() - self.left);
-        self.release();
+        self.rest = VecDeque::new();
+        self.first = self.first.take().filter(|_| self.left > 0);
+        self.bytes = self.first.as_ref().map_or(0, |frame| frame.bytes().len() - self.left);
+    }
+
+    /// What waits, if it is one frame: what has not left of it.
+    pub(super) fn only(&self) -> Option<&[u8]> {
+        self.first.as_ref().filter(|_| self.rest.is_empty()).map(|frame| &frame.bytes()[self.left..])
     }
 
     /// Points the slices at the waiting bytes; says how many slices are used.
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+        for (slice, frame) in slices.iter_mut().zip(self.first.iter().chain(&self.rest)) {
             let from = if used == 0 { self.left } else { 0 };
             *slice = IoSlice::new(&frame.bytes()[from..]);
             used += 1;
@@ -82,7 +91,7 @@ impl Queue {
     pub(super) fn advance(&mut self, mut sent: usize) {
         self.bytes -= sent;
         self.shrunk = true;
-        while let Some(frame) = self.frames.front() {
+        while let Some(frame) = &self.first {
             let rest = frame.bytes().len() - self.left;
             if sent < rest {
                 self.left += sent;
@@ -90,16 +99,17 @@ impl Queue {
             }
             sent -= rest;
             self.left = 0;
-            self.frames.pop_front();
+            self.pop();
         }
-        self.release();
     }
 
-    /// An idle stream keeps no memory for its queue.
-    fn release(&mut self) {
-        if self.frames.is_empty() {
-            self.frames = VecDeque::new();
+    fn pop(&mut self) -> Option<Frame> {
+        let popped = std::mem::replace(&mut self.first, self.rest.pop_front());
+        // An idle stream keeps no memory for its queue.
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
         }
+        popped
     }
 }
 
@@ -131,7 +141,7 @@ mod tests {
         assert_eq!(queue.bytes(), 9);
         queue.advance(9);
         assert!(queue.is_empty());
-        assert_eq!((queue.bytes(), queue.frames.capacity()), (0, 0));
+        assert_eq!((queue.bytes(), queue.rest.capacity()), (0, 0));
     }
 
     #[test]

@@ -156,6 +156,25 @@ async fn a_full_socket_loses_and_doubles_nothing() {
     task.await.unwrap().unwrap();
 }
 
+/// Fails if `Drain`'s end passes over what was left to do, or if what comes later waits for it.
+#[test]
+fn what_is_left_to_do_is_done_when_the_network_lets_go() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let call = |number: u8| {
+        let sender = sender.clone();
+        move || sender.send(number).unwrap()
+    };
+    let outbox = outbox();
+    let drain = outbox.drain();
+    outbox.at_parting(call(1));
+    outbox.close();
+    assert_eq!(receiver.try_iter().count(), 0, "it is closed, but there is still somebody to tell");
+    drop(drain);
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1]);
+    outbox.at_parting(call(2));
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [2], "too late to wait");
+}
+
 #[tokio::test]
 async fn a_broken_socket_ends_the_stream() {
     let (server, client) = connected().await;

@@ -32,14 +32,14 @@ const HTTP2_FIRST: [u8; 3] = *b"PRI";
 pub(super) async fn run(mut stream: TcpStream, peer: IpAddr, permit: Permit, shared: Arc<Shared>) {
     let cut = shared.abort.child_token();
     // Whatever still works for this connection when it has ended, works for nobody.
-    let cut_at_end = cut.clone().drop_guard();
+    let _cut_at_end = cut.clone().drop_guard();
     let Some(first) = first_bytes(&mut stream, &shared).await else { return };
     let stream = Arc::new(stream);
     let connection = Connection::new(Arc::clone(&stream), first, peer, cut.clone(), Arc::clone(&shared));
     let taken = if first == HTTP2_FIRST { connection.http2().await } else { connection.http1().await };
     match taken {
         Some(drain) => {
-            shared.tasks.spawn(stream::run(stream, drain, cut_at_end.disarm(), permit));
+            shared.tasks.spawn(stream::run(stream, drain, shared.abort.clone(), permit));
         }
         // A request may be refused before its body has come: its client still sends and has yet to read the answer.
         None => {

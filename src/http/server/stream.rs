@@ -31,15 +31,14 @@ enum End {
     Cut,
 }
 
-/// Sends the stream until it ends, or until `cut` is cancelled.
-pub(super) async fn run(stream: Arc<TcpStream>, drain: Drain, cut: CancellationToken, permit: Permit) {
-    let _cut_at_end = cut.clone().drop_guard();
+/// Sends the stream until it ends, or until all are cut by `abort`.
+pub(super) async fn run(stream: Arc<TcpStream>, drain: Drain, abort: CancellationToken, permit: Permit) {
     // Without it the stream works too, only a stalled reader costs more.
     let _ = SockRef::from(&*stream).set_send_buffer_size(STREAM_SEND_BUFFER);
     drain.attach(Arc::clone(&stream));
     let end = {
         let mut watch = Watch { stream: &stream, drain: &drain, stray: 0, grace: None };
-        cut.run_until_cancelled(poll_fn(|cx| watch.poll(cx))).await.unwrap_or(End::Cut)
+        abort.run_until_cancelled(poll_fn(|cx| watch.poll(cx))).await.unwrap_or(End::Cut)
     };
     drop(drain);
     match end {

@@ -34,7 +34,7 @@ impl Transport {
     }
 
     /// Cancelling this breaks the request's connection, or with HTTP/2 its stream, whatever they are doing. It is
-    /// cancelled when the connection ends.
+    /// cancelled when the connection ends, or an event stream takes its socket.
     #[must_use]
     pub fn cut(&self) -> &CancellationToken {
         &self.cut
