@@ -80,9 +80,9 @@ impl Sender {
 fn is_whole(answer: &[u8]) -> bool {
     let Some(head) = memmem::find(answer, b"\r\n\r\n") else { return false };
     let lower = answer[..head].to_ascii_lowercase();
-    let body = memmem::find(&lower, b"content-length: ").and_then(|at| {
+    let body = memmem::find(&lower, b"content-length: ").map(|at| {
         let digits = lower[at + b"content-length: ".len()..].iter().take_while(|byte| byte.is_ascii_digit());
-        Some(digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+        digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
     });
     answer.len() >= head + 4 + body.unwrap_or(0)
 }

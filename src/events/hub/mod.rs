@@ -173,6 +173,7 @@ fn status(state: &State, user: UserId) -> ActivityState {
 }
 
 /// Why a stream takes nothing more.
+#[derive(Clone, Copy)]
 enum Over {
     Expired,
     Closed,

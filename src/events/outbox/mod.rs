@@ -298,13 +298,12 @@ impl State {
             return Ok(self.queue.is_empty());
         };
         while !self.queue.is_empty() {
-            let sent = match self.queue.only() {
-                Some(bytes) => socket.try_write(bytes),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let used = self.queue.slices(&mut slices);
-                    socket.try_write_vectored(&slices[..used])
-                }
+            let sent = if let Some(bytes) = self.queue.only() {
+                socket.try_write(bytes)
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let used = self.queue.slices(&mut slices);
+                socket.try_write_vectored(&slices[..used])
             };
             match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
