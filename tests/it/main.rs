@@ -9,6 +9,7 @@ mod harness;
 mod access;
 mod alike;
 mod attachments;
+mod backup;
 mod bus;
 mod cli;
 mod clients;
