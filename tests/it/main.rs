@@ -23,6 +23,7 @@ mod errors;
 mod hygiene;
 mod idempotency;
 mod load;
+mod logs;
 mod openapi;
 mod page;
 mod plans;
