@@ -67,7 +67,7 @@ pub async fn backup(args: BackupArgs) -> Result<(), Failed> {
     bar.end();
     let summary = made.unwrap_or_else(|| Err(haggle::backup::Failed("interrupted; there is no backup".to_owned())))?;
     name(unnamed, &target).map_err(|error| failed(&error))?;
-    println!("Backed up {} to {}, up to {}.", what(&summary), target.display(), summary.cursor);
+    println!("Backed up to {}: {}, up to {}.", target.display(), what(&summary), summary.cursor);
     Ok(())
 }
 
@@ -118,8 +118,10 @@ fn name(unnamed: NamedTempFile, target: &Path) -> std::io::Result<()> {
 }
 
 fn what(summary: &Summary) -> String {
-    let Summary { rooms, messages, files, bytes, .. } = summary;
-    format!("{rooms} rooms, {messages} messages and {files} files ({})", HumanBytes(*bytes))
+    let some = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let [rooms, messages, files] = [(summary.rooms, "room"), (summary.messages, "message"), (summary.files, "file")]
+        .map(|(n, what)| some(n, what));
+    format!("{rooms}, {messages}, {files} ({})", HumanBytes(summary.bytes))
 }
 
 /// How far it is, on a terminal.

@@ -1,8 +1,8 @@
 //! Promise 5: nobody reads or does what is not theirs; a matrix of every described operation and every kind of caller,
 //! in which the answers are searched for what only some may know.
 //!
-//! Seen red with these faults planted: `Audience::Of` in `src/store/log.rs` lets everything through (`stream_events`
-//! tells others); `readable_room` in `src/queries/mod.rs` lets everybody in (200, not 404).
+//! Seen red with these faults planted: `Audience::Of` in `src/store/log.rs` lets everything through (a
+//! stream tells others); `readable_room` in `src/queries/mod.rs` lets everybody in (200, not 404).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -232,6 +232,19 @@ async fn everyone_may_do_what_the_table_says_and_no_more(database: Database) {
     assert!(leaks_would_show, "those who may know are told");
     // By the creator and the employee, and the one of `create_chat_room`: nothing came of what was refused.
     assert_eq!(scene.last_number().await, before + 3);
+    nobody_else_is_told_what_comes_from_the_log(scene).await;
+}
+
+/// Until here replays came from memory; after a restart they come from the database.
+async fn nobody_else_is_told_what_comes_from_the_log(scene: Scene) {
+    let Scene { server, callers, early, .. } = scene;
+    let server = server.restart().await;
+    for (who, caller) in WHO.iter().zip(callers) {
+        let request = caller.at(&server).request(Method::GET, &format!("/v1/events?after={early}"));
+        let told = all_told(&mut request.send().await.expect("an answer")).await;
+        let may_know = ["creator", "employee"].contains(who);
+        assert_eq!(told.contains(CANARY), may_know, "{who} is told {told}");
+    }
 }
 
 async fn what_is_not_yours_looks_like_what_is_not_there(database: Database) {
