@@ -72,7 +72,7 @@ impl Contents {
             }
             if name == SUMS {
                 sums_found = true;
-                contents.compare(archive, &bytes, &sums)?;
+                compare(archive, &bytes, &sums)?;
                 continue;
             }
             sums.push_str(&archive::sum_line(&name, &bytes));
@@ -131,19 +131,6 @@ impl Contents {
         }
     }
 
-    fn compare(&self, archive: &Reader, found: &[u8], sums: &str) -> Result<(), Failed> {
-        let found = std::str::from_utf8(found).map_err(|error| archive.damaged(error))?;
-        if found == sums {
-            return Ok(());
-        }
-        let other = found.lines().zip(sums.lines()).find(|(found, sum)| found != sum).map(|(_, sum)| sum);
-        let name = other.and_then(|line| line.split("  ").nth(1));
-        Err(archive.damaged(match name {
-            Some(name) => format!("{name} does not have its checksum"),
-            None => "something in it is missing".to_owned(),
-        }))
-    }
-
     /// A file that no message held may have been deleted while the backup was made.
     fn require_files(&self, archive: &Reader) -> Result<(), Failed> {
         match self.absent.values().find(|file| file.attached && self.manifest.files) {
@@ -151,4 +138,18 @@ impl Contents {
             Some(file) => Err(archive.damaged(format_args!("the bytes of the file {} are missing", file.id))),
         }
     }
+}
+
+/// That the checksums found are those of what was read.
+fn compare(archive: &Reader, found: &[u8], sums: &str) -> Result<(), Failed> {
+    let found = std::str::from_utf8(found).map_err(|error| archive.damaged(error))?;
+    if found == sums {
+        return Ok(());
+    }
+    let other = found.lines().zip(sums.lines()).find(|(found, sum)| found != sum).map(|(_, sum)| sum);
+    let name = other.and_then(|line| line.split("  ").nth(1));
+    Err(archive.damaged(match name {
+        Some(name) => format!("{name} does not have its checksum"),
+        None => "something in it is missing".to_owned(),
+    }))
 }

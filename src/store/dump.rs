@@ -22,7 +22,7 @@ use crate::on;
 /// Rows in a page at most: few enough for one statement of SQLite, which takes 32,766 values.
 const PAGE_ROWS: i64 = 1_000;
 /// How long PostgreSQL may take for a page.
-pub const PAGE_WITHIN: Duration = Duration::from_secs(60);
+pub const PAGE_WITHIN: Duration = Duration::from_mins(1);
 
 /// For each table: its rows, what comes after a row, and the order that this is meant in, which is the primary key's.
 macro_rules! tables {

@@ -37,9 +37,8 @@ async fn nothing_secret_gets_into_the_log_of_a_lone_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_gets_into_the_log_of_a_node_with_a_bus_and_a_bucket() {
-    let Some(Database::TwoNodes { postgres, nats }) = Database::two_nodes().await else { return };
+    let Some(Database::TwoNodes { postgres, mut nats }) = Database::two_nodes().await else { return };
     let s3 = S3::start().await;
-    let mut nats = nats.clone();
     nats.set_username("haggle").and_then(|()| nats.set_password(Some(PASSWORD))).expect("a URL");
     let mut environment = vec![
         ("HAGGLE_SIGNING_KEY", SIGNING_KEY.to_owned()),
