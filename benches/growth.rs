@@ -231,7 +231,7 @@ fn grow(report: &mut Report, runtime: &Runtime, way: &Way) {
     row("times the time", &|both| both.0.time, &|both| both.1.time, Goal::None);
     for (name, of) in [("Haggle", (|both| both.0) as fn(&(Cost, Cost)) -> Cost), ("raw inserts", |both| both.1)] {
         let points: Vec<(f64, f64)> = costs.iter().map(|(size, both)| (*size, of(both).processor)).collect();
-        println!("     {name}: {points:.1?}");
+        eprintln!("     {name}: {points:.1?}");
         report.series(Series { plot: way.plot, name, x: way.what, y: "µs of processor per send", points });
     }
 }

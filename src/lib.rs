@@ -12,6 +12,7 @@
 //! | [`queries`] | the read side: rooms, a room, contract history; one snapshot each |
 //! | [`events`] | notifications: feed, hub, frames, outboxes, streams, presence, typing, the bus between nodes |
 //! | [`store`] | the only place that names a database: schema, types, connections, log, directory |
+//! | [`backup`] | everything that must not be lost, in one file and back |
 //! | [`attachments`] | files: bytes, media types, signed links |
 //! | [`auth`] | tokens, session cookies, web origins, rates |
 //! | [`wire`] | the shapes on the wire, in and out |
@@ -47,6 +48,7 @@
 pub mod app;
 pub mod attachments;
 pub mod auth;
+pub mod backup;
 pub mod clock;
 pub mod commands;
 pub mod config;

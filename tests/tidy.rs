@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Which modules a module may name. What is not listed may name nothing of the crate.
 ///
 /// `http → app → {commands, queries, events} → {store, attachments, auth, wire} → domain`, and what all stand on.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("wire", &["domain"]),
     ("error", &["domain", "wire"]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("store", &["config", "domain", "error"]),
     ("auth", &["clock", "config", "domain", "error"]),
     ("attachments", &["auth", "clock", "config", "domain", "error"]),
+    ("backup", &["attachments", "clock", "config", "domain", "error", "store"]),
     ("commands", &["clock", "domain", "error", "store"]),
     ("queries", &["domain", "error", "store", "wire"]),
     ("events", &["attachments", "clock", "config", "domain", "error", "store", "wire"]),

@@ -205,12 +205,12 @@ struct Remembered {
 }
 
 async fn remember(store: &Store, clock: &Clock) -> Result<Remembered> {
-    let fresh_epoch = format!("{:016x}", clock.random_id().as_u128() >> 64);
+    let fresh_epoch = Epoch::from_random(clock.random_id());
     let fresh_key = format!("{:032x}{:032x}", clock.random_id().as_u128(), clock.random_id().as_u128());
     let mut conn = store.writer().await?;
     let remembered = conn
         .write(async |conn| {
-            let epoch = meta::get_or_set(conn, meta::EPOCH, &fresh_epoch).await?;
+            let epoch = meta::get_or_set(conn, meta::EPOCH, fresh_epoch.as_str()).await?;
             let key = meta::get_or_set(conn, meta::SIGNING_KEY, &fresh_key).await?;
             Ok((epoch, key, log::head(conn).await?))
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 use haggle::app::App;
 use haggle::auth::{mint, mint_service};
-use haggle::config::{Config, Settings, TokenKeys};
+use haggle::config::{Config, Place, Settings, TokenKeys};
 use haggle::domain::{
     CampaignId, Change, Command, CompanyId, CreateRoom, Direction, DirectoryOperation, Draft, Fingerprint, Guards,
     MessageId, Payout, Receipt, RoomId, SendMessage, Step, UserId,
@@ -90,7 +90,8 @@ fn config(folder: &std::path::Path, port: u16) -> Result<Config, Failed> {
     let matches = command.try_get_matches_from(["demo"])?;
     let settings = Settings::from_arg_matches(&matches)?;
     let listen = ([127, 0, 0, 1], port).into();
-    Ok(Config { demo: true, ..Settings { listen, data_dir: folder.to_owned(), ..settings }.resolve()? })
+    let place = Place { data_dir: folder.to_owned(), ..settings.place };
+    Ok(Config { demo: true, ..Settings { listen, place, ..settings }.resolve()? })
 }
 
 fn text(content: &str, change: Option<Step>) -> Result<Draft, Failed> {

@@ -1,5 +1,6 @@
 //! The commands of the command line, one file each where there is more to say.
 
+mod backup;
 mod demo;
 mod load;
 mod serve;
@@ -36,6 +37,12 @@ enum Command {
     Load(Box<load::LoadArgs>),
     /// Bring the database up to date and exit (`serve` does this too)
     Migrate(Box<Settings>),
+    /// Copy everything into one file, while the server runs
+    Backup(backup::BackupArgs),
+    /// Bring a backup back, into an empty database of either kind
+    Restore(backup::RestoreArgs),
+    /// Renew the epoch, which cursors belong to
+    Epoch(backup::EpochArgs),
     /// Print the API description
     Openapi(OpenapiArgs),
 }
@@ -76,6 +83,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Tail(args) => block_on(tail::tail(args)),
         Command::Load(args) => block_on(load::load(*args)),
         Command::Migrate(settings) => block_on(migrate(*settings)),
+        Command::Backup(args) => block_on(backup::backup(args)),
+        Command::Restore(args) => block_on(backup::put_back(args)),
+        Command::Epoch(args) => block_on(backup::epoch(args)),
         Command::Openapi(args) => openapi(&args),
     };
     match done {

@@ -18,7 +18,7 @@ use axum::http::HeaderValue;
 use ipnet::IpNet;
 use url::Url;
 
-pub use settings::Settings;
+pub use settings::{Place, Settings};
 
 /// A JWT secret shorter than this could be guessed (RFC 7518 §3.2 asks for the size of the hash).
 pub const MIN_SECRET_BYTES: usize = 32;

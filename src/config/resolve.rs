@@ -6,8 +6,8 @@ use axum::http::HeaderValue;
 use url::Url;
 
 use super::{
-    AwsVariables, BusConfig, Config, DatabaseUrl, FilePlace, MIN_SECRET_BYTES, Settings, StartError, TokenConfig,
-    TokenKeys, refuse, secret,
+    AwsVariables, BusConfig, Config, DatabaseUrl, FilePlace, MIN_SECRET_BYTES, Place, Settings, StartError,
+    TokenConfig, TokenKeys, refuse, secret,
 };
 
 /// The most commands in one transaction: a statement of SQLite takes 32,766 values, and a message has 13.
@@ -17,6 +17,51 @@ const MAX_MINUTES: usize = 24 * 60;
 /// The longest that log rows are kept: a century.
 const MAX_DAYS: usize = 36_500;
 
+impl Place {
+    /// Makes the data folder, for nobody else to read, if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_folder(&self) -> Result<(), StartError> {
+        secret::create_private_dir(&self.data_dir)
+    }
+
+    /// The database.
+    ///
+    /// # Errors
+    /// A URL of no known kind.
+    pub fn database(&self) -> Result<DatabaseUrl, StartError> {
+        match self.database_url.as_deref() {
+            None => Ok(DatabaseUrl::Sqlite(self.data_dir.join("haggle.sqlite3"))),
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Ok(DatabaseUrl::Postgres(url.to_owned()))
+            }
+            Some(url) => match url.strip_prefix("sqlite://") {
+                Some(path) if !path.is_empty() => Ok(DatabaseUrl::Sqlite(path.into())),
+                _ => refuse("HAGGLE_DATABASE_URL must be sqlite://<file> or postgres://…"),
+            },
+        }
+    }
+
+    /// Where files are.
+    ///
+    /// # Errors
+    /// A URL of no known kind.
+    pub fn files(&self) -> Result<FilePlace, StartError> {
+        let mend = || StartError("HAGGLE_ATTACHMENTS_URL must be s3://<bucket>/<prefix> or file://<folder>".to_owned());
+        let Some(url) = &self.attachments_url else { return Ok(FilePlace::Folder(self.data_dir.join("attachments"))) };
+        match url.scheme() {
+            "file" => url.to_file_path().map(FilePlace::Folder).map_err(|()| mend()),
+            "s3" => {
+                let bucket = url.host_str().ok_or_else(mend)?.to_owned();
+                let prefix = url.path().trim_matches('/').to_owned();
+                Ok(FilePlace::S3 { bucket, prefix, aws: AwsVariables::from_environment() })
+            }
+            _ => Err(mend()),
+        }
+    }
+}
+
 impl Settings {
     /// Checks the settings against each other and fills in what follows from them.
     ///
@@ -25,10 +70,10 @@ impl Settings {
     /// # Errors
     /// The first setting that cannot hold.
     pub fn resolve(self) -> Result<Config, StartError> {
-        secret::create_private_dir(&self.data_dir)?;
+        self.place.make_folder()?;
         let tokens = self.token_config()?;
-        let database = self.database()?;
-        let (bus, files) = (self.bus(&database)?, self.files()?);
+        let (database, files) = (self.place.database()?, self.place.files()?);
+        let bus = self.bus(&database)?;
         within("HAGGLE_BATCH_COMMANDS", self.batch_commands, MAX_BATCH_COMMANDS)?;
         positive("HAGGLE_QUEUE_COMMANDS", self.queue_commands)?;
         positive("HAGGLE_READERS", self.readers)?;
@@ -65,21 +110,8 @@ impl Settings {
             readers: self.readers,
             stream_life: Duration::from_secs(u64::from(self.stream_minutes) * 60),
             demo: false,
-            data_dir: self.data_dir,
+            data_dir: self.place.data_dir,
         })
-    }
-
-    fn database(&self) -> Result<DatabaseUrl, StartError> {
-        match self.database_url.as_deref() {
-            None => Ok(DatabaseUrl::Sqlite(self.data_dir.join("haggle.sqlite3"))),
-            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Ok(DatabaseUrl::Postgres(url.to_owned()))
-            }
-            Some(url) => match url.strip_prefix("sqlite://") {
-                Some(path) if !path.is_empty() => Ok(DatabaseUrl::Sqlite(path.into())),
-                _ => refuse("HAGGLE_DATABASE_URL must be sqlite://<file> or postgres://…"),
-            },
-        }
     }
 
     fn bus(&self, database: &DatabaseUrl) -> Result<Option<BusConfig>, StartError> {
@@ -94,7 +126,7 @@ impl Settings {
                 "HAGGLE_BUS_URL is for several nodes, which share a PostgreSQL: set HAGGLE_DATABASE_URL too",
             );
         }
-        if self.attachments_url.is_none() {
+        if self.place.attachments_url.is_none() {
             return refuse(
                 "HAGGLE_BUS_URL is for several nodes, which share their files: set HAGGLE_ATTACHMENTS_URL to \
                  s3://<bucket>/<prefix>, or to file://<folder> for a folder that all of them mount",
@@ -115,20 +147,6 @@ impl Settings {
         }))
     }
 
-    fn files(&self) -> Result<FilePlace, StartError> {
-        let mend = || StartError("HAGGLE_ATTACHMENTS_URL must be s3://<bucket>/<prefix> or file://<folder>".to_owned());
-        let Some(url) = &self.attachments_url else { return Ok(FilePlace::Folder(self.data_dir.join("attachments"))) };
-        match url.scheme() {
-            "file" => url.to_file_path().map(FilePlace::Folder).map_err(|()| mend()),
-            "s3" => {
-                let bucket = url.host_str().ok_or_else(mend)?.to_owned();
-                let prefix = url.path().trim_matches('/').to_owned();
-                Ok(FilePlace::S3 { bucket, prefix, aws: AwsVariables::from_environment() })
-            }
-            _ => Err(mend()),
-        }
-    }
-
     fn token_config(&self) -> Result<TokenConfig, StartError> {
         let (audience, issuer) = (self.jwt_audience.clone(), self.jwt_issuer.clone());
         let keys = match (&self.jwt_secret, &self.jwt_jwks) {
@@ -144,7 +162,7 @@ impl Settings {
             }
             // On loopback nobody else can come in.
             (None, None) if self.listen.ip().is_loopback() => {
-                TokenKeys::Secret(secret::development_secret(&self.data_dir)?)
+                TokenKeys::Secret(secret::development_secret(&self.place.data_dir)?)
             }
             (None, None) => {
                 return refuse(

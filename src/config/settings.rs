@@ -7,18 +7,29 @@ use clap::Args;
 use ipnet::IpNet;
 use url::Url;
 
-/// What the environment and the command line say.
+/// Where a deployment keeps what it must not lose.
 #[derive(Args, Debug, Clone)]
-pub struct Settings {
-    /// Address and port to serve on
-    #[arg(long, env = "HAGGLE_LISTEN", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
+pub struct Place {
     /// Folder of the embedded database, files and secrets
     #[arg(long, env = "HAGGLE_DATA_DIR", default_value = "./haggle-data")]
     pub data_dir: PathBuf,
     /// `sqlite://<file>` or `postgres://…`; without it SQLite in the data folder
     #[arg(long, env = "HAGGLE_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Where files are: `s3://<bucket>/<prefix>`, or `file://<folder>`; without it the data folder
+    #[arg(long, env = "HAGGLE_ATTACHMENTS_URL")]
+    pub attachments_url: Option<Url>,
+}
+
+/// What the environment and the command line say.
+#[derive(Args, Debug, Clone)]
+pub struct Settings {
+    /// Address and port to serve on
+    #[arg(long, env = "HAGGLE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where everything is
+    #[command(flatten)]
+    pub place: Place,
     /// `nats://<host>:4222`, or `tls://…`, several separated by commas: how the nodes of a deployment hear of each
     /// other's commits at once, and of who is there; needs PostgreSQL
     #[arg(long, env = "HAGGLE_BUS_URL", hide_env_values = true, value_delimiter = ',')]
@@ -32,9 +43,6 @@ pub struct Settings {
     /// PEM file with the authority that signed the bus's certificate, when the system does not know it
     #[arg(long, env = "HAGGLE_BUS_CA")]
     pub bus_ca: Option<PathBuf>,
-    /// Where files are: `s3://<bucket>/<prefix>`, or `file://<folder>`; without it the data folder
-    #[arg(long, env = "HAGGLE_ATTACHMENTS_URL")]
-    pub attachments_url: Option<Url>,
     /// How files in S3 reach their readers: `redirect` to a short-lived link of the store's, or `proxy` through Haggle
     #[arg(long, env = "HAGGLE_ATTACHMENTS_DELIVERY", default_value = "redirect", value_parser = ["redirect", "proxy"])]
     pub attachments_delivery: String,

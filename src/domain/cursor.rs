@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{Invalid, MAX_INTEGER};
 
 /// The longest epoch, in bytes; ours have 16.
@@ -23,6 +25,12 @@ impl std::fmt::Display for Epoch {
 }
 
 impl Epoch {
+    /// A new epoch, which cursors of no other have.
+    #[must_use]
+    pub fn from_random(id: Uuid) -> Self {
+        Self(format!("{:016x}", id.as_u128() >> 64).into())
+    }
+
     /// The epoch as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -126,8 +126,9 @@ pub struct Message {
 }
 
 /// SHA-256 over route, parsed body and attachments: what "the same request" means for an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fingerprint(pub [u8; 32]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(#[serde(with = "hex::serde")] pub [u8; 32]);
 
 /// A message as it is asked for: values valid, rules not yet asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,12 +44,18 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     finish(&mut response, &id, &method);
     let (status, took) = (response.status().as_u16(), started.elapsed());
     span.in_scope(|| {
+        let path = without_file_name(&path, &route);
         tracing::info!(%method, path, route, status, client, micros = took.as_micros(), "answered");
     });
     let labels = [("route", route), ("method", label(&method).to_owned()), ("status", status.to_string())];
     metrics::counter!("haggle_requests_total", &labels).increment(1);
     metrics::histogram!("haggle_request_seconds", &labels[..2]).record(took.as_secs_f64());
     response
+}
+
+/// The path for the log: what people call their files is nobody's business there.
+fn without_file_name<'a>(path: &'a str, route: &str) -> &'a str {
+    if route.ends_with("/{name}") { path.rsplit_once('/').map_or(path, |(file, _)| file) } else { path }
 }
 
 /// A method as metrics know it: a client may make up any, and each label is kept for ever.

@@ -4,9 +4,11 @@
 //! [`Conn`]; which database answers is nobody else's business. Column types that the two spell differently are in
 //! [`types`]; table rows and their translation into the domain's values in [`rows`].
 
+pub mod beside;
 pub mod bulk;
 pub mod conn;
 pub mod directory;
+pub mod dump;
 pub mod files;
 pub mod log;
 pub mod meta;

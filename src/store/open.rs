@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
+use diesel::migration::MigrationSource;
 use diesel::{Connection, QueryableByName, SqliteConnection, sql_query};
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
@@ -114,8 +115,23 @@ impl Store {
     }
 }
 
+/// The versions of all migrations, oldest first.
+pub fn migrations() -> Result<Vec<String>, StartError> {
+    versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS)
+}
+
+/// The versions of these migrations, oldest first.
+pub fn versions<DB: diesel::backend::Backend>(
+    migrations: &impl MigrationSource<DB>,
+) -> Result<Vec<String>, StartError> {
+    let found = migrations.migrations().map_err(|error| StartError(format!("migrations: {error}")))?;
+    let mut versions: Vec<_> = found.iter().map(|migration| migration.name().version().to_string()).collect();
+    versions.sort();
+    Ok(versions)
+}
+
 /// Two servers on one data folder would each believe that they are alone.
-fn lock_folder(database: &Path) -> Result<File, StartError> {
+pub fn lock_folder(database: &Path) -> Result<File, StartError> {
     let path = PathBuf::from(format!("{}.lock", database.display()));
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     let file = file.map_err(|error| because(&path.display().to_string())(&error))?;
@@ -130,7 +146,7 @@ struct Setting {
     value: String,
 }
 
-fn migrate_sqlite(path: &Path) -> Result<(), StartError> {
+pub fn migrate_sqlite(path: &Path) -> Result<(), StartError> {
     let place = path.display().to_string();
     let failed = |error: &dyn std::fmt::Display| StartError(format!("{place}: {error}"));
     let mut conn = SqliteConnection::establish(&place).map_err(|error| failed(&error))?;

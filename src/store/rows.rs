@@ -1,10 +1,12 @@
-//! Rows of the tables, and the domain's values made of them.
+//! Rows of the tables, and the domain's values made of them. As JSON they are what a backup holds.
 #![expect(missing_docs, reason = "the columns are documented in migrations/")]
 
 use diesel::{Insertable, Queryable, Selectable};
+use serde::{Deserialize, Serialize};
 
 use super::schema::{
-    attachments, campaigns, companies, contract_changes, contracts, log, messages, participants, rooms, uploads, users,
+    attachments, campaigns, companies, contract_changes, contracts, log, messages, meta, participants, rooms, uploads,
+    users,
 };
 use super::types::{Json, LogKind};
 use crate::domain::{
@@ -12,8 +14,18 @@ use crate::domain::{
     Payout, RecordedStep, RoomId, Side, StoredFile, Timestamp, UserId, Version,
 };
 
+/// A row of `meta`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[diesel(table_name = meta)]
+pub struct MetaRow {
+    pub key: String,
+    pub value: String,
+}
+
 /// A row of `companies`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = companies)]
 pub struct CompanyRow {
     pub id: CompanyId,
@@ -36,7 +48,8 @@ impl From<domain::Company> for CompanyRow {
 }
 
 /// A row of `users`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = users, treat_none_as_default_value = false)]
 pub struct UserRow {
     pub id: UserId,
@@ -63,7 +76,8 @@ impl From<domain::User> for UserRow {
 }
 
 /// A row of `campaigns`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = campaigns)]
 pub struct CampaignRow {
     pub id: CampaignId,
@@ -87,7 +101,8 @@ impl From<domain::Campaign> for CampaignRow {
 }
 
 /// A row of `rooms`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = rooms, treat_none_as_default_value = false)]
 pub struct RoomRow {
     pub id: RoomId,
@@ -115,7 +130,8 @@ impl From<domain::Room> for RoomRow {
 }
 
 /// A row of `messages`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = messages, treat_none_as_default_value = false)]
 pub struct MessageRow {
     pub room_id: RoomId,
@@ -176,7 +192,8 @@ impl MessageRow {
 }
 
 /// A row of `attachments`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = attachments, treat_none_as_default_value = false)]
 pub struct AttachmentRow {
     pub id: AttachmentId,
@@ -207,7 +224,8 @@ impl AttachmentRow {
 }
 
 /// A row of `uploads`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = uploads)]
 pub struct UploadRow {
     pub object: ObjectId,
@@ -217,7 +235,8 @@ pub struct UploadRow {
 }
 
 /// A row of `contracts`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = contracts)]
 pub struct ContractRow {
     pub room_id: RoomId,
@@ -231,7 +250,8 @@ pub struct ContractRow {
 }
 
 /// A row of `contract_changes`: the same columns, one row a version.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = contract_changes)]
 pub struct ContractChangeRow {
     pub room_id: RoomId,
@@ -264,7 +284,8 @@ macro_rules! contract_rows {
 contract_rows!(ContractRow, ContractChangeRow);
 
 /// A row of `participants`.
-#[derive(Debug, Clone, Copy, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Copy, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = participants)]
 pub struct ParticipantRow {
     pub room_id: RoomId,
@@ -275,7 +296,8 @@ pub struct ParticipantRow {
 }
 
 /// A row of `log`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[diesel(table_name = log, treat_none_as_default_value = false)]
 pub struct LogRow {
     pub position: i64,

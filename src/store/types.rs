@@ -10,8 +10,8 @@ use diesel::pg::Pg;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{BigInt, Binary, Nullable, SingleValue, Text, Timestamptz};
 use diesel::sqlite::Sqlite;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     AttachmentId, CampaignId, CompanyId, ContractState, Fingerprint, MessageId, Number, ObjectId, Payout, RoomId, Side,
@@ -198,7 +198,8 @@ words!(ContractState {
 });
 
 /// What a row of the log says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogKind {
     /// A room was opened with message 1.
     RoomCreated,
@@ -273,7 +274,8 @@ where
 }
 
 /// Any serde value: `jsonb` on PostgreSQL, JSON text on SQLite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Json<T>(pub T);
 
 column!(Json<T> [T: std::fmt::Debug] as sql::Json);

@@ -1,8 +1,14 @@
-//! Promise 5: nobody reads or does what is not theirs; a matrix of every described operation and every kind of caller.
+//! Promise 5: nobody reads or does what is not theirs; a matrix of every described operation and every kind of caller,
+//! in which the answers are searched for what only some may know.
+//!
+//! Seen red with these faults planted: `Audience::Of` in `src/store/log.rs` lets everything through (a
+//! stream tells others); `readable_room` in `src/queries/mod.rs` lets everybody in (200, not 404).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -70,6 +76,9 @@ const TABLE: [(&str, [u16; 11]); 23] = [
     ("upload_attachment", USER),
 ];
 
+/// What only the members of the room, and the host application, may ever be told.
+const CANARY: &str = "canary-0b5e55ed";
+
 /// Two companies, a room with a contract and a file, and one of each kind of caller.
 struct Scene {
     server: Server,
@@ -77,6 +86,8 @@ struct Scene {
     callers: [Actor; 11],
     room: Uuid,
     file: Uuid,
+    /// A cursor from before the room.
+    early: String,
 }
 
 /// In the directory for the sake of the directory's operations.
@@ -91,10 +102,12 @@ async fn scene(database: &Database) -> Scene {
     for (user, company) in [(former.id(), Some(cast.north)), (gone.id(), Some(cast.north)), (id(SPARE), None)] {
         cast.service.put(&format!("/v1/users/{user}"), &named(company)).await.expect(201);
     }
-    let room = cast.ada.open_room(cast.north, "Hi!").await;
+    let early = cast.service.stream_at("/v1/events?all=true").await.last_id;
+    let room = cast.ada.open_room(cast.north, CANARY).await;
     cast.nora.propose(room, cast.spring, 100).await.expect(201);
-    let file = json!({"name": "a.txt", "content": "aGk=", "content_type": "text/plain"});
-    cast.ada.message(room, &json!({"content": "", "attachment": file})).await.expect(201);
+    let (name, content) = (format!("{CANARY}.txt"), STANDARD.encode(CANARY));
+    let file = json!({"name": name, "content": content, "content_type": "text/plain"});
+    cast.ada.message(room, &json!({"content": CANARY, "attachment": file})).await.expect(201);
     for member in [&former, &gone] {
         member.say(room, "I was here").await;
     }
@@ -115,7 +128,7 @@ async fn scene(database: &Database) -> Scene {
         cast.service.clone(),
     ];
     server.clock.advance(Duration::from_mins(1));
-    Scene { server, cast, callers, room, file: file.expect("a UUID") }
+    Scene { server, cast, callers, room, file: file.expect("a UUID"), early }
 }
 
 /// Every operation of the description: its id, method and path.
@@ -142,12 +155,14 @@ impl Scene {
             .replace("{user_id}", &id(SPARE).to_string())
             .replace("{attachment_id}", &file.to_string())
             .replace("{connection_id}", &id(0xc0).to_string())
-            .replace("{name}", "a.txt");
+            .replace("{name}", &format!("{CANARY}.txt"));
         assert!(!filled.contains('{'), "{path} has a parameter that this test does not know");
         let query = match name.as_str() {
-            "upload_attachment" => "?name=a.txt",
-            "download_attachment" => "?u=service&exp=99999999999&sig=AAAA",
-            _ => "",
+            "upload_attachment" => "?name=a.txt".to_owned(),
+            "download_attachment" => "?u=service&exp=99999999999&sig=AAAA".to_owned(),
+            // From before the room: whoever may hear of it does.
+            "stream_events" => format!("?after={}", self.early),
+            _ => String::new(),
         };
         let request = caller.request(method.clone(), &format!("{filled}{query}"));
         match self.body(name) {
@@ -180,27 +195,56 @@ impl Scene {
     }
 }
 
+/// The headers and the body of an answer; of a stream, which has no end, all that is replayed.
+async fn all_told(answer: &mut reqwest::Response) -> String {
+    let mut told = format!("{:?}\n", answer.headers()).into_bytes();
+    while !String::from_utf8_lossy(&told).contains("event: presence") {
+        let Some(piece) = answer.chunk().await.expect("the answer goes on") else { break };
+        told.extend_from_slice(&piece);
+    }
+    String::from_utf8_lossy(&told).into_owned()
+}
+
 async fn everyone_may_do_what_the_table_says_and_no_more(database: Database) {
     let scene = scene(&database).await;
     let operations = operations();
     let described: BTreeSet<&str> = operations.iter().map(|operation| operation.0.as_str()).collect();
     assert_eq!(described, TABLE.iter().map(|row| row.0).collect(), "the table has a row for each operation");
     let before = scene.last_number().await;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut leaks_would_show) = (Vec::new(), false);
     for operation in &operations {
         let row = TABLE.iter().find(|row| row.0 == operation.0).expect("a row").1;
         for (column, (caller, expected)) in (0..).zip(scene.callers.iter().zip(row)) {
-            // The body is not read: a stream's has no end.
-            let answer = scene.request(caller, column, operation).send().await.expect("an answer");
+            let mut answer = scene.request(caller, column, operation).send().await.expect("an answer");
             let status = answer.status().as_u16();
             if status != expected && !(expected == 200 && (200..300).contains(&status)) {
                 wrong.push(format!("{} by {}: {status}, not {expected}", operation.0, WHO[column as usize]));
             }
+            let told = all_told(&mut answer).await;
+            let may_know = expected == 200 && ["creator", "employee", "service"].contains(&WHO[column as usize]);
+            if told.contains(CANARY) && !may_know {
+                wrong.push(format!("{} tells {}: {told}", operation.0, WHO[column as usize]));
+            }
+            leaks_would_show |= told.contains(CANARY);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(leaks_would_show, "those who may know are told");
     // By the creator and the employee, and the one of `create_chat_room`: nothing came of what was refused.
     assert_eq!(scene.last_number().await, before + 3);
+    nobody_else_is_told_what_comes_from_the_log(scene).await;
+}
+
+/// Until here replays came from memory; after a restart they come from the database.
+async fn nobody_else_is_told_what_comes_from_the_log(scene: Scene) {
+    let Scene { server, callers, early, .. } = scene;
+    let server = server.restart().await;
+    for (who, caller) in WHO.iter().zip(callers) {
+        let request = caller.at(&server).request(Method::GET, &format!("/v1/events?after={early}"));
+        let told = all_told(&mut request.send().await.expect("an answer")).await;
+        let may_know = ["creator", "employee"].contains(who);
+        assert_eq!(told.contains(CANARY), may_know, "{who} is told {told}");
+    }
 }
 
 async fn what_is_not_yours_looks_like_what_is_not_there(database: Database) {

@@ -15,7 +15,8 @@ use crate::harness::{haggle, id};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What tokens for [`Running::serve`] are signed with.
 pub const SECRET: &str = "a secret for the command line's tests";
-const COMMANDS: [&str; 7] = ["serve", "demo", "token", "tail", "load", "migrate", "openapi"];
+const COMMANDS: [&str; 10] =
+    ["serve", "demo", "token", "tail", "load", "migrate", "backup", "restore", "epoch", "openapi"];
 
 fn run(command: &mut Command) -> Output {
     command.output().expect("haggle runs")

@@ -1,4 +1,4 @@
-//! Only tokens of the configured kind count, and none ever gets into the log (promise 17).
+//! Only tokens of the configured kind count (promise 17; that none gets into the log is in `logs.rs`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,9 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use haggle::config::{TokenConfig, TokenKeys};
 use reqwest::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::cli::{Running, furnish};
 use crate::harness::{Answer, Database, SECRET, Server, id};
 
 const USER: u32 = 0xa1;
@@ -377,42 +375,4 @@ async fn a_key_set_behind_a_url_may_rotate_and_is_asked_at_most_once_a_minute() 
     assert_eq!(set.asked(), 2);
     assert_refused(&server, &by_old, "a key that was taken out").await;
     assert_eq!(set.asked(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_token_cookie_or_signature_gets_into_the_log() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut server = Running::serve(folder.path(), &["--log", "haggle=trace"]);
-    let (ada, room) = furnish(&server.url()).await;
-    let send = |method, path: &str| ada.request(method, path).send();
-    let session = send(Method::POST, "/v1/events/session").await.expect("an answer");
-    let cookie =
-        session.headers()["set-cookie"].to_str().expect("text").split(['=', ';']).nth(1).expect("a value").to_owned();
-    let file = json!({"content": "", "attachment": {"name": "a", "content": "aGk=", "content_type": ""}});
-    let answer = ada.request(Method::POST, &format!("/v1/rooms/{room}/messages")).json(&file).send().await;
-    assert_eq!(answer.expect("an answer").status(), 201);
-    let detailed: Value =
-        send(Method::GET, &format!("/v1/rooms/{room}")).await.expect("an answer").json().await.expect("JSON");
-    let link = detailed["messages"][1]["attachment"]["link"].as_str().expect("a link").to_owned();
-    let signature = link.rsplit_once("sig=").expect("a signature").1.to_owned();
-    let canary = Uuid::from_u128(0xca_0a12).simple().to_string();
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let forged = Key::secret(b"not the secret").token(&hs256(), &json!({"sub": canary, "exp": canary}));
-    for request in [
-        http.get(format!("{}{link}", ada.url)),
-        http.get(format!("{}/v1/events?access_token={canary}", ada.url)).bearer_auth(&canary),
-        http.get(format!("{}/v1/rooms?{canary}=1", ada.url)).bearer_auth(&forged),
-        http.get(format!("{}/v1/events", ada.url)).header("Cookie", format!("haggle_{}={canary}", id(2))),
-        http.get(format!("{}/v1/rooms", ada.url)).header("X-Api-Key", &canary).header("Authorization", &canary),
-    ] {
-        request.send().await.expect("an answer");
-    }
-    assert!(server.stop().success());
-    let log = &server.read;
-    assert!(log.matches("answered").count() >= 9 && log.contains("token refused"), "{log}");
-    let [forged_claims, forged_signature] = [1, 2].map(|part| forged.split('.').nth(part).expect("a part").to_owned());
-    let own = ada.token.rsplit('.').next().expect("a signature").to_owned();
-    for secret in [own, cookie, signature, canary, forged_claims, forged_signature] {
-        assert!(secret.len() > 10 && !log.contains(&secret), "{secret} is in\n{log}");
-    }
 }

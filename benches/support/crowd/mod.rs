@@ -32,6 +32,9 @@ const SENDERS: usize = 1 << 32;
 /// What is read at once, bytes.
 const READ: usize = 64 * 1024;
 
+/// Makes the request that publishes a text in a room.
+pub type Post = dyn Fn(usize, &str) -> String;
+
 /// The server that is talked to, and how.
 pub struct Target {
     pub address: SocketAddr,
@@ -40,7 +43,7 @@ pub struct Target {
     /// The request that opens the stream of a seat in a room.
     pub subscribe: Box<dyn Fn(usize, usize) -> String>,
     /// The request that publishes a text in a room.
-    pub post: Box<dyn Fn(usize, &str) -> String>,
+    pub post: Box<Post>,
     /// What a stream says once it hears everything.
     pub opened: &'static str,
     /// Bytes of a text.

@@ -39,6 +39,12 @@ const WRITER: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_t
 const READER: &str = "SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = '4s'; \
                       SET application_name = 'haggle'";
 
+/// A command that copies or replaces everything reads and writes its files in between.
+const BESIDE: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '3s'; \
+                      SET statement_timeout = '60s'; SET application_name = 'haggle beside'; \
+                      SELECT set_config('synchronous_commit', 'on', false) \
+                      WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
 /// A server, from its URL.
 #[derive(Clone)]
 pub struct Postgres {
@@ -91,8 +97,28 @@ impl Postgres {
     /// # Errors
     /// If the server cannot be reached, or does not answer in time.
     pub async fn writer(&self) -> ConnectionResult<AsyncPgConnection> {
+        self.connect_soon(WRITER).await
+    }
+
+    /// A session for a command that works beside the server, or in its stead.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or does not answer in time.
+    pub async fn beside(&self) -> ConnectionResult<AsyncPgConnection> {
+        self.connect_soon(BESIDE).await
+    }
+
+    /// The versions of all migrations, oldest first.
+    ///
+    /// # Errors
+    /// Never, once it compiles.
+    pub fn migrations() -> Result<Vec<String>, StartError> {
+        super::open::versions::<diesel::pg::Pg>(&start::MIGRATIONS)
+    }
+
+    async fn connect_soon(&self, settings: &str) -> ConnectionResult<AsyncPgConnection> {
         let late = |_| Err(ConnectionError::BadConnection("no answer".to_owned()));
-        tokio::time::timeout(CONNECT_WITHIN, self.connect(WRITER)).await.unwrap_or_else(late)
+        tokio::time::timeout(CONNECT_WITHIN, self.connect(settings)).await.unwrap_or_else(late)
     }
 
     async fn connect(&self, settings: &str) -> ConnectionResult<AsyncPgConnection> {
