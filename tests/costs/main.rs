@@ -10,9 +10,9 @@
 //!
 //! What this cannot see: waiting, the kernel's share, and what only the optimiser does. `benches/` measures those.
 
-#[path = "../../benches/support/batches.rs"]
 #![expect(clippy::print_stdout, reason = "what is counted is printed, and read by the process that counts")]
 
+#[path = "../../benches/support/batches.rs"]
 mod batches;
 #[path = "../../benches/support/town.rs"]
 #[allow(dead_code, reason = "the benchmarks use more of it")]
