@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 
 use haggle::app::App;
 use haggle::config::{DatabaseUrl, Settings};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{CLOCK, Failed};
+
+/// Connections that may wait to be accepted: after a fault of the network all streams come back at once. The system
+/// may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 16_384;
 
 /// Serves until told to stop.
 pub async fn serve(settings: Settings) -> Result<(), Failed> {
@@ -20,9 +24,9 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
         tracing::warn!("{name} is no setting of Haggle's; is it misspelled?");
     }
     let app = App::start(config, CLOCK).await?;
-    let listener = listen("HAGGLE_LISTEN", app.config.listen).await?;
+    let listener = listen("HAGGLE_LISTEN", app.config.listen)?;
     let metrics = match app.config.metrics_listen {
-        Some(address) => Some(listen("HAGGLE_METRICS_LISTEN", address).await?),
+        Some(address) => Some(listen("HAGGLE_METRICS_LISTEN", address)?),
         None => None,
     };
     if app.config.bus.is_none() && matches!(app.config.database, DatabaseUrl::Postgres(_)) {
@@ -40,8 +44,14 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
-    TcpListener::bind(address).await.map_err(|error| format!("{setting} {address}: {error}").into())
+fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| format!("{setting} {address}: {error}").into())
 }
 
 /// Starts the log on standard error, in colour on a terminal only.
