@@ -409,7 +409,8 @@ mod tests {
     #[test]
     fn an_integer_may_be_written_with_a_fraction_of_zero() {
         let read = |json: &str| serde_json::from_str::<Payout>(json).ok().map(Payout::get);
-        for (json, value) in [("12", 12), ("12.0", 12), ("1.2e1", 12), ("-0.0", 0), ("9007199254740991.0", MAX_INTEGER)] {
+        for (json, value) in [("12", 12), ("12.0", 12), ("1.2e1", 12), ("-0.0", 0), ("9007199254740991.0", MAX_INTEGER)]
+        {
             assert_eq!(read(json), Some(value), "{json}");
         }
         for json in ["12.5", "-1.0", "9007199254740992.0", "1e300", "18446744073709551615", "\"12\"", "null", "true"] {
