@@ -17,6 +17,7 @@
 //! alone: streams that are further behind than the hub's memory reaches.
 //!
 //! A process may open some number of files; where that is less than 50,000, the largest crowd is what fits.
+#![expect(clippy::print_stdout, reason = "servers of its own tell their addresses so, and a benchmark what it found")]
 
 #[path = "fanout/epoll.rs"]
 mod epoll;
@@ -67,9 +68,10 @@ fn main() {
     }
     let files = rlimit::increase_nofile_limit(u64::MAX).map_or(1_024, |files| files.saturating_sub(OTHER_FILES));
     let most = MOST.min(usize::try_from(files).unwrap_or(MOST)) / SEATS * SEATS;
-    let size = match is_short() {
-        true => Size { few: 100, usual: 500, most: 1_000, seconds: 1 },
-        false => Size { few: 1_000, usual: 10_000, most, seconds: 5 },
+    let size = if is_short() {
+        Size { few: 100, usual: 500, most: 1_000, seconds: 1 }
+    } else {
+        Size { few: 1_000, usual: 10_000, most, seconds: 5 }
     };
     let mut report = Report::new("streams");
     let server = Server::start("0,1", &[]);
@@ -329,7 +331,9 @@ fn cost(target: Target, pid: u32, streams: usize, size: &Size) -> (f64, f64) {
     let time = Duration::from_secs(size.seconds);
     let idle = used(&mut |crowd| crowd.idle(time));
     let load = Load::Open { rate: DELIVERIES / count(SEATS) };
-    used(&mut |crowd| drop(crowd.load(load, Duration::from_secs(1))));
+    used(&mut |crowd| {
+        crowd.load(load, Duration::from_secs(1));
+    });
     let busy = used(&mut |crowd| assert_eq!(crowd.load(load, time).lost, 0, "events lost"));
     ((busy - idle) / DELIVERIES * 1e6, idle)
 }

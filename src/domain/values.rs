@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use time::OffsetDateTime;
 use utoipa::PartialSchema;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
@@ -162,12 +162,54 @@ impl Content {
     }
 }
 
+/// An integer as JSON Schema means it: 12.0 is one too (2020-12 core, §4.2.3).
+struct Integer(i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyNumber;
+        impl de::Visitor<'_> for AnyNumber {
+            type Value = Integer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Integer, E> {
+                Ok(Integer(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Integer, E> {
+                Ok(Integer(i64::try_from(value).unwrap_or(i64::MAX)))
+            }
+
+            #[expect(clippy::cast_possible_truncation, reason = "what does not fit becomes the largest or the least")]
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Integer, E> {
+                if value.fract() == 0.0 {
+                    Ok(Integer(value as i64))
+                } else {
+                    Err(E::invalid_type(de::Unexpected::Float(value), &self))
+                }
+            }
+        }
+        deserializer.deserialize_i64(AnyNumber)
+    }
+}
+
 macro_rules! integers {
     ($($(#[$doc:meta])* $name:ident from $min:literal;)+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "i64", into = "i64")]
+        #[serde(try_from = "Integer", into = "i64")]
         pub struct $name(i64);
+
+        impl TryFrom<Integer> for $name {
+            type Error = Invalid;
+
+            fn try_from(Integer(value): Integer) -> Result<Self, Invalid> {
+                Self::try_from(value)
+            }
+        }
 
         impl $name {
             /// The integer.
@@ -362,5 +404,17 @@ mod tests {
         assert!(Payout::try_from(MAX_INTEGER).is_ok());
         assert!(Payout::try_from(-1).is_err());
         assert!(Payout::try_from(MAX_INTEGER + 1).is_err());
+    }
+
+    #[test]
+    fn an_integer_may_be_written_with_a_fraction_of_zero() {
+        let read = |json: &str| serde_json::from_str::<Payout>(json).ok().map(Payout::get);
+        for (json, value) in [("12", 12), ("12.0", 12), ("1.2e1", 12), ("-0.0", 0), ("9007199254740991.0", MAX_INTEGER)]
+        {
+            assert_eq!(read(json), Some(value), "{json}");
+        }
+        for json in ["12.5", "-1.0", "9007199254740992.0", "1e300", "18446744073709551615", "\"12\"", "null", "true"] {
+            assert_eq!(read(json), None, "{json}");
+        }
     }
 }

@@ -234,7 +234,7 @@ pub struct RoomParams {
     #[param(minimum = 0, maximum = 200, default = 50, nullable = false)]
     message_qty: Option<usize>,
     /// Only messages with a lower number; absent for the newest page.
-    #[param(minimum = 1, nullable = false)]
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64, nullable = false)]
     message_before: Option<i64>,
 }
 
