@@ -46,6 +46,8 @@ pub struct Checker {
     readers: Vec<(Reader, HashSet<Uuid>)>,
     /// Somebody who is in the room, for each.
     members: BTreeMap<Uuid, Actor>,
+    /// When nothing could have answered, had it been a machine that lost its power.
+    cuts: Vec<(Instant, Instant)>,
 }
 
 /// What came of it.
@@ -89,7 +91,15 @@ impl Checker {
             writers: Vec::new(),
             readers: Vec::new(),
             members: BTreeMap::new(),
+            cuts: Vec::new(),
         }
+    }
+
+    /// The power was cut, while the process went on for a moment. What it answered from then on does not count: a
+    /// machine without power says nothing, and a `fsync` that the kernel ends together with its file system may
+    /// return 0 (jbd2 takes a transaction that it has aborted for one that is done).
+    pub fn was_cut(&mut self, from: Instant, to: Instant) {
+        self.cuts.push((from, to));
     }
 
     /// Has somebody send to rooms of theirs, through any node.
@@ -143,6 +153,10 @@ impl Checker {
             let (record, wrong) = writer.await.expect("a writer that goes on");
             sent.extend(record);
             figures.wrong.extend(wrong);
+        }
+        let is_cut = |at: Instant| self.cuts.iter().any(|(from, to)| (*from..=*to).contains(&at));
+        for sent in sent.iter_mut().filter(|sent| matches!(sent.outcome, Outcome::Ok(_)) && is_cut(sent.answered)) {
+            sent.outcome = Outcome::Unknown;
         }
         for (room, member) in self.members.clone() {
             let key = self.dice.id();

@@ -1,7 +1,9 @@
 //! A disk of a test's own: an ext4 file system in a file, which can lose its power.
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// See the module; unmounted when it is dropped.
 pub struct Disk {
@@ -10,8 +12,8 @@ pub struct Disk {
 
 /// Ends a file system at once, without writing out even its journal: `FS_IOC_SHUTDOWN`, `NOLOGFLUSH` (linux/fs.h).
 /// Whatever was not synced is gone, and who uses it gets EIO.
-const SHUT_DOWN: &str = "import fcntl, os, struct, sys; \
-    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+const SHUT_DOWN: &str = "import fcntl, os, struct, sys; disk = os.open(sys.argv[1], os.O_RDONLY); \
+    print('ready', flush=True); sys.stdin.readline(); fcntl.ioctl(disk, 0x8004587D, struct.pack('I', 2))";
 
 impl Disk {
     /// A disk of this size; says so where mounting is not allowed, unless `HAGGLE_TEST_REQUIRE` forbids skipping.
@@ -38,9 +40,20 @@ impl Disk {
         assert!(run("sync", &["-f", &self.place().to_string_lossy()]), "sync");
     }
 
-    /// Cuts its power.
-    pub fn cut(&self) {
-        assert!(run("python3", &["-c", SHUT_DOWN, &self.place().to_string_lossy()]), "the ioctl");
+    /// Cuts its power; when that was, at the earliest.
+    pub fn cut(&self) -> Instant {
+        let mut knife = Command::new("python3")
+            .args(["-c", SHUT_DOWN, &self.place().to_string_lossy()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let mut ready = [0; 6];
+        knife.stdout.take().expect("piped").read_exact(&mut ready).expect("it is ready");
+        let began = Instant::now();
+        knife.stdin.take().expect("piped").write_all(b"now\n").expect("it listens");
+        assert!(knife.wait().is_ok_and(|status| status.success()), "the ioctl");
+        began
     }
 
     /// Gives it power again: unmounts what is left and mounts anew, which replays the file system's journal. Nobody may

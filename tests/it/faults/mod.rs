@@ -13,11 +13,15 @@ mod reconnects;
 
 use std::path::Path;
 
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use self::disk::Disk;
 use crate::checker::{Addresses, Checker, Manner};
 use crate::harness::{Actor, Node, free_port};
+
+/// The rigs here take turns: each keeps a disk busy, and they would starve each other.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A server that comes back at the same address, with the same data.
 struct Site {
@@ -25,10 +29,11 @@ struct Site {
     addresses: Addresses,
     database: String,
     settings: Vec<(&'static str, String)>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Site {
-    /// Starts a server on a data folder; without a database of its own it has SQLite there.
+    /// Starts a server on a data folder, once it is this rig's turn; without a database of its own it has SQLite there.
     async fn start(data: &Path, database: Option<String>, more: &[(&'static str, String)]) -> Self {
         let database = database.unwrap_or_else(|| format!("sqlite://{}", data.join("haggle.db").display()));
         let mut settings = vec![
@@ -36,10 +41,11 @@ impl Site {
             ("HAGGLE_DATA_DIR", data.display().to_string()),
         ];
         settings.extend_from_slice(more);
+        let turn = TURN.lock().await;
         let node = start(&database, &settings).await;
         let addresses = Addresses::default();
         addresses.add(&node.url);
-        Self { node, addresses, database, settings }
+        Self { node, addresses, database, settings, _turn: turn }
     }
 
     /// Starts it again, once its process has ended.

@@ -1,8 +1,9 @@
 //! Power cuts: the file system under the database ends at once, and what was not synced is gone (promise 2).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Disk, Site};
+use crate::checker::Checker;
 use crate::dice::Dice;
 use crate::harness::{Postgres, Stop, free_port, is_full};
 
@@ -34,10 +35,11 @@ async fn run_for_a_while(dice: &mut Dice) {
 }
 
 /// Cuts the power of the server's disk once. The server notices and ends by itself (promise 12).
-async fn cut(site: &mut Site, disk: &Disk) {
-    disk.cut();
+async fn cut(site: &mut Site, disk: &Disk, checker: &mut Checker) {
+    let began = disk.cut();
     let status = site.node.ended(ENDS_WITHIN).await.expect("a server without its disk ends");
     assert!(!status.success(), "it says that it failed");
+    checker.was_cut(began, Instant::now());
     disk.restore();
 }
 
@@ -46,11 +48,11 @@ async fn cut(site: &mut Site, disk: &Disk) {
 async fn what_sqlite_acknowledged_outlives_a_power_cut() {
     let Some(disk) = Disk::new(256) else { return };
     let mut site = Site::start(&disk.place().join("data"), None, &[]).await;
-    let checker = site.load("2, 12", &format!("{} × power cut, SQLite", cuts()), 31).await;
+    let mut checker = site.load("2, 12", &format!("{} × power cut, SQLite", cuts()), 31).await;
     let mut dice = Dice::seeded(31);
     for _ in 0..cuts() {
         run_for_a_while(&mut dice).await;
-        cut(&mut site, &disk).await;
+        cut(&mut site, &disk, &mut checker).await;
         site.restart().await;
     }
     checker.verify().await;
@@ -86,12 +88,13 @@ async fn what_postgres_acknowledged_outlives_a_power_cut() {
     postgres.run();
     let data = tempfile::tempdir().expect("a folder");
     let site = Site::start(data.path(), Some(postgres.database().await), &[]).await;
-    let checker = site.load("2, 12", &format!("{} × power cut, PostgreSQL", cuts()), 33).await;
+    let mut checker = site.load("2, 12", &format!("{} × power cut, PostgreSQL", cuts()), 33).await;
     let mut dice = Dice::seeded(33);
     for _ in 0..cuts() {
         run_for_a_while(&mut dice).await;
-        disk.cut();
+        let began = disk.cut();
         postgres.stop(Stop::Immediate);
+        checker.was_cut(began, Instant::now());
         disk.restore();
         postgres.run();
     }

@@ -46,7 +46,7 @@ pub fn is_here(program: &str) -> bool {
 }
 
 /// How long a test waits for what must come; nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until something has become so, of which nobody tells.
 #[track_caller]

@@ -48,7 +48,7 @@ while read -r order; do
         sleep 0.02
       done
       ;;
-    stop*) kill "-${order#stop }" "$pid"; wait "$pid" || true; pid= ;;
+    stop*) kill "-${order#stop }" "$pid" 2>/dev/null || true; wait "$pid" || true; pid= ;;
     freeze) kill -STOP "$pid"; kill -STOP $(all) ;;
     thaw) kill -CONT $(all) ;;
   esac
