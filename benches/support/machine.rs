@@ -66,7 +66,8 @@ pub fn thread_seconds(name: &str) -> f64 {
 pub fn describe() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Of the machine, however few this process is kept on.
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} × {model}, Linux {}", kernel.trim())
 }
