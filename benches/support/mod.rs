@@ -12,9 +12,11 @@ pub mod town;
 
 #[path = "../../tests/it/harness/postgres.rs"]
 pub mod postgres;
+#[path = "../../tests/it/harness/skip.rs"]
+mod skip;
 
 pub use client::Client;
-pub use machine::{Usage, describe, pin, pin_self, pin_thread, thread_seconds, usage};
+pub use machine::{Usage, describe, pin, pin_self, pin_thread, processor, usage};
 pub use server::{SECRET, Server};
 pub use table::{Goal, Report, Row, Series, is_short};
 

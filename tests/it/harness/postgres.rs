@@ -144,9 +144,7 @@ impl Postgres {
 
     /// Says that there is no PostgreSQL here, where that is allowed.
     pub fn say_skipped() {
-        let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains("postgres"));
-        assert!(!required, "PostgreSQL 15 or newer is required and not installed");
-        eprintln!("skipped: PostgreSQL 15 or newer is not installed");
+        super::skip::or_skipped("postgres", false, "PostgreSQL 15 or newer is not installed");
     }
 
     fn order(&self, order: &str) {

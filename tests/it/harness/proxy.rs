@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::issued::{Issued, issue};
-use super::{Actor, free_port};
+use super::{Actor, free_port, or_skipped};
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +91,7 @@ backend out
 impl Kind {
     /// Whether it is here; where it is required it must be.
     pub fn is_here(self) -> bool {
-        let here = self.program().is_some();
-        let required = std::env::var("HAGGLE_TEST_REQUIRE").is_ok_and(|what| what.contains(self.name()));
-        assert!(here || !required, "{} is required and not installed", self.name());
-        if !here {
-            eprintln!("skipped: {} is not installed", self.name());
-        }
-        here
+        or_skipped(self.name(), self.program().is_some(), &format!("{} is not installed", self.name()))
     }
 
     pub fn name(self) -> &'static str {
