@@ -17,13 +17,11 @@ use std::time::Instant;
 
 use haggle::clock::Clock;
 use haggle::domain::{Command, SendMessage};
-use haggle::store::Store;
 use rusqlite::{Connection, params};
 use support::batches::Batches;
 use support::town::{self, Town};
-use support::{Goal, Report, Row, SERVER_CPU, Series, is_short, median, pin_self, rounds};
+use support::{Goal, Report, Row, SERVER_CPU, Series, is_short, median, pin_self, processor, rounds};
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 
 /// Messages in a transaction, and transactions in a round.
 const BATCH: usize = 100;
@@ -53,21 +51,11 @@ impl Size {
     }
 }
 
-/// Nanoseconds of processor that the threads of this process have used (proc(5), schedstat).
-fn processor() -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-    let used = |task: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    tasks.filter_map(used).sum()
-}
-
 #[expect(clippy::cast_precision_loss, reason = "no round takes 2^53 nanoseconds")]
 fn measure(sends: usize, work: impl FnOnce()) -> Cost {
-    let (began, before) = (Instant::now(), processor());
+    let (began, before) = (Instant::now(), processor(None));
     work();
-    let (time, after) = (began.elapsed(), processor());
+    let (time, after) = (began.elapsed(), processor(None));
     let used = after.checked_sub(before).expect("no thread has ended");
     Cost { processor: used as f64 / 1e3 / sends as f64, time: time.as_secs_f64() * 1e6 / sends as f64 }
 }
@@ -77,16 +65,9 @@ fn batches(town: &Town, rooms: usize) -> Vec<Vec<SendMessage>> {
     (0..BATCHES + WARM_UP).map(|_| (0..BATCH).map(|_| town.send(fastrand::usize(..rooms))).collect()).collect()
 }
 
-async fn open(folder: &Path) -> Store {
-    let (stop, fatal) = (CancellationToken::new(), CancellationToken::new());
-    // No checkpoints.
-    stop.cancel();
-    Store::open(&town::config(folder, None), &stop, &fatal).await.expect("the database opens")
-}
-
 fn ours(runtime: &Runtime, folder: &Path, town: &Town, rooms: usize) -> Cost {
     let _inside = runtime.enter();
-    let store = Arc::new(runtime.block_on(open(folder)));
+    let store = Arc::new(runtime.block_on(town::open_quiet(folder)));
     let mut batches = batches(town, rooms).into_iter().map(|batch| batch.into_iter().map(Command::SendMessage));
     let mut writer = Batches::start(store, Command::SendMessage(town.send(0)));
     let mut commit = |batch| {
@@ -204,7 +185,7 @@ fn grow(report: &mut Report, runtime: &Runtime, way: &Way) {
     let mut costs = Vec::new();
     for size in way.sizes.iter().copied() {
         runtime.block_on(async {
-            let mut conn = open(folder.path()).await.writer().await.expect("a connection");
+            let mut conn = town::open_quiet(folder.path()).await.writer().await.expect("a connection");
             if size.rooms > before.rooms {
                 town.grow(&mut conn, before.rooms..size.rooms, 0, size.messages).await;
             } else {

@@ -15,18 +15,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Parser;
 use haggle::clock::Clock;
 use haggle::commands::{Writer, WriterSettings};
-use haggle::config::Settings;
 use haggle::domain::{Command, Content, Draft, Fingerprint, MessageId, RoomId, Rules, SendMessage, UserId};
 use haggle::store::Store;
 use parking_lot::Mutex;
 use raw::{Crowd, Send};
 use support::postgres::Postgres;
 use support::{
-    CLIENT_CPU, Goal, Report, Row, SECRET, SERVER_CPU, in_turn, is_short, median, pin_self, pin_thread, rounds,
-    thread_seconds,
+    CLIENT_CPU, Goal, Report, Row, SERVER_CPU, in_turn, is_short, median, pin_self, pin_thread, processor, rounds, town,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -124,21 +121,14 @@ fn row(work: String, against: String, unit: &'static str, sides: (&[f64], &[f64]
 /// What a round says, and the microseconds of processor that a send costs the thread of this name meanwhile.
 #[expect(clippy::cast_precision_loss, reason = "a round has some thousands")]
 fn costing(thread: &str, sends: &[Send], round: impl FnOnce() -> f64) -> (f64, f64) {
-    let before = thread_seconds(thread);
+    let before = processor(Some(thread));
     let said = round();
-    (said, (thread_seconds(thread) - before) * 1e6 / sends.len() as f64)
+    (said, (processor(Some(thread)) - before) as f64 / 1e3 / sends.len() as f64)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a round has some thousands")]
 fn per_second(sends: &[Send], began: Instant) -> f64 {
     sends.len() as f64 / began.elapsed().as_secs_f64()
-}
-
-/// The settings of a server, read as they are at its start.
-#[derive(Parser)]
-struct Said {
-    #[command(flatten)]
-    settings: Settings,
 }
 
 /// Those who hand in commands.
@@ -154,12 +144,9 @@ impl Driver {
     }
 
     fn open(&self, folder: &Path, url: &str) -> Arc<Store> {
-        let folder = folder.to_string_lossy();
-        let args = ["haggle", "--data-dir", &folder, "--database-url", url, "--jwt-secret", SECRET];
-        let config = Said::parse_from(args).settings.resolve().expect("these settings hold");
-        let never = CancellationToken::new();
-        let opening = async move { Store::open(&config, &never, &never).await };
-        Arc::new(self.runtime.block_on(self.runtime.spawn(opening)).expect("no panic").expect("the database opens"))
+        let config = town::config(folder, Some(url));
+        let opening = self.runtime.spawn(async move { town::open(&config).await });
+        Arc::new(self.runtime.block_on(opening).expect("the database opens"))
     }
 
     fn stop(&self, writer: Writer) {

@@ -8,12 +8,9 @@ mod embedded;
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, QueryDsl, QueryableByName,
-    SelectableHelper, SqliteConnection, sql_query,
+    SelectableHelper, sql_query,
 };
-use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use haggle::domain::{CompanyId, Number, RoomId, UserId};
 use haggle::store::bulk::Keep;
 use haggle::store::rows::{AttachmentRow, CompanyRow, ContractRow, MessageRow, RoomRow, UserRow};
@@ -21,6 +18,7 @@ use haggle::store::schema::{attachments, companies, contracts, log, messages, pa
 use haggle::store::types::sql;
 
 pub use embedded::Embedded;
+pub use haggle::store::SqliteConn as Sqlite;
 
 /// What a page holds.
 pub const PAGE: i64 = 50;
@@ -31,24 +29,6 @@ pub struct Reader {
     pub user: UserId,
     pub company: Option<CompanyId>,
 }
-
-/// Runs SQLite's work where it is asked for, as Haggle does.
-pub struct Here;
-
-impl SpawnBlocking for Here {
-    fn spawn_blocking<'a, R: Send + 'static>(
-        &mut self,
-        task: impl FnOnce() -> R + Send + 'static,
-    ) -> BoxFuture<'a, Result<R, Box<dyn std::error::Error + Send + Sync>>> {
-        std::future::ready(Ok(task())).boxed()
-    }
-
-    fn get_runtime() -> Self {
-        Self
-    }
-}
-
-pub type Sqlite = SyncConnectionWrapper<SqliteConnection, Here>;
 
 /// A connection to either database.
 pub enum Bare {

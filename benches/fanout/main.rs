@@ -50,11 +50,10 @@ struct Measured {
 }
 
 fn main() {
-    match std::env::args().nth(1).as_deref() {
-        Some("serve-haggle") => return haggle::serve(),
-        Some("serve-epoll") => return epoll::serve(),
-        _ => pin_self(CLIENT_CPU),
+    if own::has_served() {
+        return;
     }
+    pin_self(CLIENT_CPU);
     let size = if is_short() { Size { rooms: 100, seconds: 1 } } else { Size { rooms: 2_000, seconds: 6 } };
     let folder = furnished(size.rooms);
     let (mut ours, mut bare, mut nchans) = (Vec::new(), Vec::new(), Vec::new());

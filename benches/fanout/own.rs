@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::crowd::Target;
 use crate::support::people::token;
 use crate::support::{SECRET, SERVER_CPU, pin};
+use crate::{epoll, haggle};
 
 /// Bytes of a message's text: with all that Haggle says of a message it makes an event of some 430 bytes.
 pub const TEXT: usize = 24;
@@ -16,6 +17,20 @@ pub const TEXT: usize = 24;
 pub struct Own {
     child: Child,
     addresses: [SocketAddr; 2],
+}
+
+/// What the servers are called on the command line.
+const HAGGLE: &str = "serve-haggle";
+const EPOLL: &str = "serve-epoll";
+
+/// Whether this process was started to be one of the servers; it has served then.
+pub fn has_served() -> bool {
+    match std::env::args().nth(1).as_deref() {
+        Some(HAGGLE) => haggle::serve(),
+        Some(EPOLL) => epoll::serve(),
+        _ => return false,
+    }
+    true
 }
 
 impl Own {
@@ -28,12 +43,12 @@ impl Own {
             ("HAGGLE_RATE_BURST", "1000000"),
             ("HAGGLE_MAX_CONNECTIONS_PER_ADDRESS", "100000"),
         ];
-        Self::start("serve-haggle", &settings)
+        Self::start(HAGGLE, &settings)
     }
 
     /// The bare one.
     pub fn epoll() -> Self {
-        Self::start("serve-epoll", &[])
+        Self::start(EPOLL, &[])
     }
 
     fn start(mode: &str, settings: &[(&str, &str)]) -> Self {

@@ -1,5 +1,6 @@
 //! The machine: where processes run, and what they use.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use procfs::process::Process;
@@ -50,16 +51,18 @@ pub fn pin_thread(cpus: &str) {
     assert!(pinned.is_ok_and(|output| output.status.success()), "taskset (util-linux) pins this thread to {cpus}");
 }
 
-/// Seconds of processor that this process's threads of a name have used, those that run now (proc(5), schedstat).
-#[expect(clippy::cast_precision_loss, reason = "no thread has run for 2^53 ns")]
-pub fn thread_seconds(name: &str) -> f64 {
+/// Nanoseconds of processor that threads of this process have used, those of a name or all; of those that run now
+/// (proc(5), schedstat).
+pub fn processor(named: Option<&str>) -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").flatten().map(|task| task.path());
-    let named = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name));
-    let used = named.filter_map(|task| {
+    let is_meant = |task: &PathBuf| {
+        named.is_none_or(|name| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
+    };
+    let used = |task: PathBuf| {
         let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()
-    });
-    used.sum::<u64>() as f64 / 1e9
+    };
+    tasks.filter(is_meant).filter_map(used).sum()
 }
 
 /// The machine in a line: processors, system.

@@ -13,7 +13,7 @@ use diesel::ExpressionMethods;
 use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 use haggle::clock::Clock;
-use haggle::config::{Config, DatabaseUrl, FilePlace, TokenConfig, TokenKeys};
+use haggle::config::{Config, Place, Settings};
 use haggle::domain::{
     CampaignId, CompanyId, Content, ContractState, Draft, Fingerprint, MessageId, Number, Payout, RecordedStep, RoomId,
     SendMessage, Side, Timestamp, UserId, Version,
@@ -45,43 +45,33 @@ const WITHIN: Duration = Duration::from_mins(10);
 /// Rows in one statement, and messages in memory at once.
 const AT_ONCE: usize = 1_000;
 
-/// Settings for a database at this place, with the defaults of `haggle serve` and no limit to anybody's rate.
-pub fn config(folder: &Path, postgres: Option<&str>) -> Config {
-    let sqlite = || DatabaseUrl::Sqlite(folder.join("haggle.sqlite3"));
-    Config {
+/// Settings for a database in this folder, or at this URL, with the defaults of `haggle serve` and no limit to anybody's
+/// rate.
+pub fn config(folder: &Path, database_url: Option<&str>) -> Config {
+    let defaults = Settings::defaults();
+    let settings = Settings {
         listen: ([127, 0, 0, 1], 0).into(),
-        metrics_listen: None,
-        database: postgres.map_or_else(sqlite, |url| DatabaseUrl::Postgres(url.to_owned())),
-        bus: None,
-        files: FilePlace::Folder(folder.join("attachments")),
-        redirect_to_files: true,
-        tokens: TokenConfig { keys: TokenKeys::Secret(SECRET.as_bytes().to_vec()), audience: None, issuer: None },
-        signing_key: None,
-        previous_signing_key: None,
-        public_url: None,
-        cors_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        currency: "EUR".to_owned(),
-        require_guards: false,
-        log_retention: Duration::from_hours(30 * 24),
-        max_connections: 100_000,
+        place: Place { data_dir: folder.to_owned(), database_url: database_url.map(str::to_owned), ..defaults.place },
+        jwt_secret: Some(SECRET.to_owned()),
         max_connections_per_address: 100_000,
-        max_streams_per_user: 32,
         rate_per_second: 1_000_000,
         rate_burst: 1_000_000,
-        batch_commands: 1_000,
-        queue_commands: 8_192,
-        readers: 4,
-        stream_life: Duration::from_hours(1),
-        demo: false,
-        data_dir: folder.to_owned(),
-    }
+        ..defaults
+    };
+    settings.resolve().expect("these settings hold")
 }
 
 /// A database of its own, with its tables.
 pub async fn open(config: &Config) -> Store {
     let never = CancellationToken::new();
     Store::open(config, &never, &never).await.expect("the database opens")
+}
+
+/// The same in this folder, which does nothing by itself: checkpoints would be counted by chance.
+pub async fn open_quiet(folder: &Path) -> Store {
+    let (stop, fatal) = (CancellationToken::new(), CancellationToken::new());
+    stop.cancel();
+    Store::open(&config(folder, None), &stop, &fatal).await.expect("the database opens")
 }
 
 /// What was written so far.

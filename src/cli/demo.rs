@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, FromArgMatches};
 use haggle::app::App;
 use haggle::auth::{mint, mint_service};
 use haggle::config::{Config, Place, Settings, TokenKeys};
@@ -86,9 +85,7 @@ impl Drop for Folder {
 
 /// The defaults, whatever the environment says, and no more than this machine.
 fn config(folder: &std::path::Path, port: u16) -> Result<Config, Failed> {
-    let command = Settings::augment_args(clap::Command::new("demo")).mut_args(|arg| arg.env(None::<&str>));
-    let matches = command.try_get_matches_from(["demo"])?;
-    let settings = Settings::from_arg_matches(&matches)?;
+    let settings = Settings::defaults();
     let listen = ([127, 0, 0, 1], port).into();
     let place = Place { data_dir: folder.to_owned(), ..settings.place };
     Ok(Config { demo: true, ..Settings { listen, place, ..settings }.resolve()? })

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use ipnet::IpNet;
 use url::Url;
 
@@ -119,6 +119,19 @@ pub struct Settings {
     /// How the log looks: text or json
     #[arg(long, env = "HAGGLE_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
+}
+
+impl Settings {
+    /// The defaults, whatever the environment says.
+    ///
+    /// # Panics
+    /// Never: every setting has a default, or is absent.
+    #[must_use]
+    pub fn defaults() -> Self {
+        let command = Self::augment_args(clap::Command::new("defaults")).mut_args(|arg| arg.env(None::<&str>));
+        let matches = command.try_get_matches_from(["defaults"]);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).expect("every setting has a default, or is absent")
+    }
 }
 
 /// An address, which is a network of one, or a network (RFC 4632, RFC 4291 §2.3).

@@ -22,3 +22,4 @@ pub mod types;
 pub use conn::{Conn, DbError, Held};
 pub use open::Store;
 pub use postgres::{Session, no_answer};
+pub use sqlite::SqliteConn;

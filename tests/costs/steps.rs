@@ -20,7 +20,6 @@ use haggle::queries::{self, Reader, RoomPage, RoomsPage, View};
 use haggle::store::Store;
 use haggle::wire::{ActivityState, GoodbyeReason, StreamEvent};
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 
 use crate::SECRET;
 use crate::batches::Batches;
@@ -60,7 +59,7 @@ impl Places {
 
     async fn fill(&self, folder: &Path, messages: usize, others: usize) {
         let mut town = Town::since(self.began);
-        let store = open(folder).await;
+        let store = town::open_quiet(folder).await;
         let mut conn = store.writer().await.expect("a connection");
         // From there on rooms are of other companies and creators.
         let first = 2 * town::CROWD;
@@ -84,13 +83,6 @@ fn runtime() -> Runtime {
     Runtime::new().expect("a runtime")
 }
 
-/// A database that does nothing by itself: checkpoints would be counted by chance.
-async fn open(folder: &Path) -> Store {
-    let (stop, fatal) = (CancellationToken::new(), CancellationToken::new());
-    stop.cancel();
-    Store::open(&town::config(folder, None), &stop, &fatal).await.expect("the database opens")
-}
-
 #[test]
 #[ignore = "the other test runs it under callgrind"]
 fn run_them() {
@@ -102,7 +94,7 @@ fn run_them() {
     let (small, large) = (variable(SMALL_TOWN), variable(LARGE_TOWN));
     runtime.block_on(query(&town, Path::new(&small), "a small town", "a short room"));
     runtime.block_on(query(&town, Path::new(&large), "a large town", "a long room"));
-    let store = Arc::new(runtime.block_on(open(Path::new(&small))));
+    let store = Arc::new(runtime.block_on(town::open_quiet(Path::new(&small))));
     let _inside = runtime.enter();
     // Until the end it waits to be told to go on: what it does then is not counted.
     let (entries, _writer) = send(&town, &store);
@@ -164,7 +156,7 @@ fn decide_sends(town: &Town) {
 }
 
 async fn query(town: &Town, folder: &Path, place: &str, length: &str) {
-    let store = open(folder).await;
+    let store = town::open_quiet(folder).await;
     let mut conn = store.writer().await.expect("a connection");
     let epoch: Epoch = "c0ffee".parse().expect("an epoch");
     let view = View { epoch: &epoch, status: Box::new(|_| ActivityState::Offline), link: Box::new(|_| String::new()) };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use haggle::app::App;
 use haggle::auth::{mint, mint_service};
 use haggle::clock::Clock;
-use haggle::config::{Config, DatabaseUrl, FilePlace, TokenConfig, TokenKeys};
+use haggle::config::{Config, Place, Settings};
 use haggle::domain::UserId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -189,38 +189,21 @@ impl Drop for Server {
 }
 
 fn config(database: &Database, data_dir: PathBuf) -> Config {
-    Config {
+    let (database_url, bus) = match database {
+        Database::Sqlite => (None, None),
+        Database::Postgres(url) => (Some(url.clone()), None),
+        Database::TwoNodes { postgres, nats } => (Some(postgres.clone()), Some(nats::bus(nats))),
+    };
+    let defaults = Settings::defaults();
+    let settings = Settings {
         listen: ([127, 0, 0, 1], 0).into(),
-        metrics_listen: None,
-        database: match database {
-            Database::Sqlite => DatabaseUrl::Sqlite(data_dir.join("haggle.sqlite3")),
-            Database::Postgres(url) | Database::TwoNodes { postgres: url, .. } => DatabaseUrl::Postgres(url.clone()),
-        },
-        bus: match database {
-            Database::TwoNodes { nats, .. } => Some(nats::bus(nats)),
-            _ => None,
-        },
-        files: FilePlace::Folder(data_dir.join("attachments")),
-        redirect_to_files: true,
-        tokens: TokenConfig { keys: TokenKeys::Secret(SECRET.to_vec()), audience: None, issuer: None },
-        signing_key: None,
-        previous_signing_key: None,
-        public_url: None,
-        cors_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        currency: "EUR".to_owned(),
-        require_guards: false,
-        log_retention: Duration::from_hours(30 * 24),
+        place: Place { data_dir, database_url, ..defaults.place },
+        jwt_secret: Some(String::from_utf8_lossy(SECRET).into_owned()),
         max_connections: 10_000,
         max_connections_per_address: 10_000,
-        max_streams_per_user: 32,
         rate_per_second: 10_000,
         rate_burst: 100_000,
-        batch_commands: 1_000,
-        queue_commands: 8_192,
-        readers: 4,
-        stream_life: Duration::from_hours(1),
-        demo: false,
-        data_dir,
-    }
+        ..defaults
+    };
+    Config { bus, ..settings.resolve().expect("these settings hold") }
 }
