@@ -30,6 +30,16 @@ impl From<AttachmentRow> for Held {
 }
 
 impl Held {
+    /// From its row, as an archive has it.
+    pub fn read(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str::<AttachmentRow>(line).map(Self::from)
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.size).unwrap_or(0)
+    }
+
     /// Whether these are its bytes.
     pub fn is(&self, bytes: &[u8]) -> bool {
         i64::try_from(bytes.len()) == Ok(self.size) && archive::sha256(bytes) == self.sha256.0
@@ -55,7 +65,7 @@ impl Contents {
 
     /// Bytes of all files in the archive.
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|file| u64::try_from(file.size).unwrap_or(0)).sum()
+        self.files.values().map(Held::bytes).sum()
     }
 
     /// Reads the whole archive: every entry must have its checksum, and every file what its row says. Its tables must
@@ -113,8 +123,8 @@ impl Contents {
             let lines = std::str::from_utf8(bytes).map_err(|error| archive.damaged(error))?.lines();
             if table == "attachments" {
                 for line in lines.clone() {
-                    let row: AttachmentRow = serde_json::from_str(line).map_err(|error| archive.damaged(error))?;
-                    self.absent.insert(row.object, row.into());
+                    let file = Held::read(line).map_err(|error| archive.damaged(error))?;
+                    self.absent.insert(file.object, file);
                 }
             }
             *self.rows.entry(table.to_owned()).or_default() += lines.count() as u64;

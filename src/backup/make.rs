@@ -10,8 +10,7 @@ use super::{FILES_AT_ONCE, FORMAT, Failed, Manifest, Progress, Summary, Tell};
 use crate::attachments::{FileStore, ReadError};
 use crate::clock::Clock;
 use crate::config::{DatabaseUrl, FilePlace};
-use crate::domain::{Cursor, Epoch};
-use crate::store::rows::AttachmentRow;
+use crate::domain::Epoch;
 use crate::store::{Conn, beside, dump, log, meta};
 
 /// What a backup is made of.
@@ -88,8 +87,7 @@ impl Work<'_> {
             }
             if table == "attachments" {
                 for line in &lines {
-                    let row: AttachmentRow = serde_json::from_str(line).map_err(|error| Failed(error.to_string()))?;
-                    self.held.push(row.into());
+                    self.held.push(Held::read(line).map_err(|error| Failed(error.to_string()))?);
                 }
             }
             self.archive.add(&archive::rows_name(table, page), (lines.join("\n") + "\n").as_bytes())?;
@@ -106,7 +104,7 @@ impl Work<'_> {
     /// The bytes of all files that the rows name.
     async fn files(&mut self, store: &FileStore, summary: &mut Summary) -> Result<(), Failed> {
         let held = std::mem::take(&mut self.held);
-        let all = held.iter().map(|file| u64::try_from(file.size).unwrap_or(0)).sum();
+        let all = held.iter().map(Held::bytes).sum();
         let fetched = stream::iter(held).map(async |file| fetch(store, file).await.map(|bytes| (file, bytes)));
         let mut fetched = fetched.buffered(FILES_AT_ONCE);
         while let Some((file, bytes)) = fetched.try_next().await? {
@@ -136,5 +134,5 @@ async fn fetch(store: &FileStore, file: Held) -> Result<Option<Vec<u8>>, Failed>
 /// A cursor, as clients have it.
 fn cursor(epoch: &str, position: i64) -> Result<String, Failed> {
     let epoch: Epoch = epoch.parse().map_err(|_| Failed("the epoch in the database cannot be read".to_owned()))?;
-    Ok(Cursor { epoch, position }.to_string())
+    Ok(epoch.at(position).to_string())
 }

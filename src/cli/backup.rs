@@ -1,5 +1,4 @@
 //! `haggle backup`, `haggle restore` and `haggle epoch renew`.
-#![expect(clippy::print_stdout, reason = "a command line prints")]
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -13,7 +12,7 @@ use tempfile::NamedTempFile;
 use time::macros::format_description;
 
 use super::serve::{start_log, stop_on_signal};
-use super::{CLOCK, Failed};
+use super::{CLOCK, Failed, say};
 
 /// What is backed up, and where to.
 #[derive(Args)]
@@ -67,7 +66,7 @@ pub async fn backup(args: BackupArgs) -> Result<(), Failed> {
     bar.end();
     let summary = made.unwrap_or_else(|| Err(haggle::backup::Failed("interrupted; there is no backup".to_owned())))?;
     name(unnamed, &target).map_err(|error| failed(&error))?;
-    println!("Backed up to {}: {}, up to {}.", target.display(), what(&summary), summary.cursor);
+    say(&format!("Backed up to {}: {}, up to {}.", target.display(), what(&summary), summary.cursor));
     Ok(())
 }
 
@@ -80,11 +79,11 @@ pub async fn put_back(args: RestoreArgs) -> Result<(), Failed> {
     let restored = restore(&args.archive, &database, &files, &CLOCK, &|progress| bar.show(progress)).await;
     bar.end();
     let summary = restored?;
-    println!(
+    say(&format!(
         "Restored {}. Cursors begin at {}; all older ones will be answered resync.",
         what(&summary),
         summary.cursor
-    );
+    ));
     Ok(())
 }
 
@@ -92,7 +91,7 @@ pub async fn put_back(args: RestoreArgs) -> Result<(), Failed> {
 pub async fn epoch(args: EpochArgs) -> Result<(), Failed> {
     let EpochCommand::Renew(place) = args.command;
     let (old, new) = renew_epoch(&place.database()?, &CLOCK).await?;
-    println!("The epoch was {old} and is {new}: all cursors given out so far will be answered resync.");
+    say(&format!("The epoch was {old} and is {new}: all cursors given out so far will be answered resync."));
     Ok(())
 }
 

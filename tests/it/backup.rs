@@ -257,18 +257,6 @@ impl Quiet {
     }
 }
 
-/// All messages of a room, oldest first.
-async fn messages(reader: &Actor, room: Uuid) -> Vec<Value> {
-    let (mut all, mut before) = (Vec::new(), String::new());
-    loop {
-        let page = reader.get(&format!("/v1/rooms/{room}?message_qty=200{before}")).await.expect(200);
-        let page = page["messages"].as_array().expect("messages").clone();
-        let Some(first) = page.first() else { return all };
-        before = format!("&message_before={}", first["id"]);
-        all.splice(0..0, page);
-    }
-}
-
 /// What was sent before a backup, and while it was made.
 struct Load {
     acked: Vec<Acked>,
@@ -357,7 +345,7 @@ async fn download(reader: &Actor, message: &Value) -> Vec<u8> {
 
 /// What was acknowledged before is there with its bytes; there is nothing else but what was sent; it is of one moment.
 async fn whole_room(cast: &Cast, room: Uuid, load: &Load) {
-    let found = messages(&cast.ada, room).await;
+    let found = cast.ada.history(room).await;
     let numbers: Vec<_> = found.iter().map(|message| message["id"].as_i64().expect("a number")).collect();
     let count = i64::try_from(numbers.len()).expect("small");
     assert!(numbers.iter().copied().eq(1..=count), "numbers have holes: {numbers:?}");
@@ -570,7 +558,7 @@ async fn files_in_a_bucket_may_stay_there() {
     let node = to.serve().await;
     let ada = node.actor(id(0xa1));
     let room = ada.rooms().await["rooms"][0]["id"].as_str().expect("a room").parse().expect("an id");
-    assert_eq!(download(&ada, &messages(&ada, room).await[1]).await, [b'x'; 2_000]);
+    assert_eq!(download(&ada, &ada.history(room).await[1]).await, [b'x'; 2_000]);
     assert!(substance(&to.backup("again.tar").await) == substance(&whole));
 }
 

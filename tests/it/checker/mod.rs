@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::reader::Durable;
-use self::writer::{Outcome, Sent, Writer, file};
+use self::writer::{Sent, Writer, file};
 use crate::dice::Dice;
 use crate::harness::{Actor, tell};
 
 pub use clients::Addresses;
 pub use reader::{Manner, Reader};
+pub use writer::Outcome;
 
 /// How long streams may take to tell the end of what was written, after everything has healed.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
@@ -165,7 +166,7 @@ impl Checker {
             sent.push(last);
         }
         for (place, (room, member)) in self.members.iter().enumerate() {
-            let there = history(&self.reachable(member, place).await, *room).await;
+            let there = Found::all(&self.reachable(member, place).await, *room).await;
             let sent: Vec<&Sent> = sent.iter().filter(|sent| sent.room == *room).collect();
             figures.compare(*room, &sent, &there);
             let last = there.last().map(|message| message.number);
@@ -301,6 +302,15 @@ struct Found {
 }
 
 impl Found {
+    /// All of a room's, oldest first.
+    async fn all(actor: &Actor, room: Uuid) -> Vec<Self> {
+        let mut all = Vec::new();
+        for message in actor.history(room).await {
+            all.push(Self::read(actor, &message).await);
+        }
+        all
+    }
+
     async fn read(actor: &Actor, message: &Value) -> Self {
         let number = message["id"].as_i64().expect("a number");
         let content = message["content"].as_str().expect("a text").to_owned();
@@ -309,23 +319,5 @@ impl Found {
             None => None,
         };
         Self { number, content, file }
-    }
-}
-
-/// All messages of a room, oldest first.
-async fn history(actor: &Actor, room: Uuid) -> Vec<Found> {
-    let mut pages: Vec<Vec<Found>> = Vec::new();
-    let mut before = String::new();
-    loop {
-        let page = actor.get(&format!("/v1/rooms/{room}?message_qty=200{before}")).await.expect(200);
-        let mut messages = Vec::new();
-        for message in page["messages"].as_array().expect("messages") {
-            messages.push(Found::read(actor, message).await);
-        }
-        pages.push(messages);
-        if page["has_more"] != true {
-            return pages.into_iter().rev().flatten().collect();
-        }
-        before = format!("&message_before={}", pages.last().expect("a page")[0].number);
     }
 }

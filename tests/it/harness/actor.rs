@@ -133,6 +133,22 @@ impl Actor {
         self.get(&format!("/v1/rooms/{room}")).await.expect(200)
     }
 
+    /// All messages of a room, oldest first.
+    pub async fn history(&self, room: Uuid) -> Vec<Value> {
+        let (mut pages, mut before) = (Vec::new(), String::new());
+        loop {
+            let mut page = self.get(&format!("/v1/rooms/{room}?message_qty=200{before}")).await.expect(200);
+            let Value::Array(messages) = page["messages"].take() else { panic!("no messages: {page}") };
+            if let Some(first) = messages.first() {
+                before = format!("&message_before={}", first["id"]);
+            }
+            pages.push(messages);
+            if page["has_more"] != true {
+                return pages.into_iter().rev().flatten().collect();
+            }
+        }
+    }
+
     /// Marks a room as seen.
     pub async fn see(&self, room: Uuid, till: i64) -> Answer {
         self.put(&format!("/v1/rooms/{room}/last-seen"), &json!({"seen_till": till})).await

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::checker::Outcome;
 use crate::harness::{Actor, EventStream, id, tell};
 
 /// How many send at once.
@@ -21,17 +22,6 @@ const SILENCE: Duration = Duration::from_secs(40);
 const END: &str = "the end";
 
 static KEYS: AtomicU32 = AtomicU32::new(0x1000);
-
-/// What a sender was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is message so and so.
-    Ok(i64),
-    /// 503 `unavailable`.
-    Refused,
-    /// 503 `outcome_unknown`.
-    Unknown,
-}
 
 /// One message that was sent.
 #[derive(Debug, Clone)]
@@ -196,17 +186,7 @@ fn told(message: &Value) -> (i64, String) {
 
 /// All messages of a room; their numbers must be 1, 2, 3, …
 async fn messages(actor: &Actor, room: Uuid) -> Vec<(i64, String)> {
-    let mut found: Vec<(i64, String)> = Vec::new();
-    loop {
-        let before = found.first().map_or(String::new(), |(number, _)| format!("&message_before={number}"));
-        let page = actor.get(&format!("/v1/rooms/{room}?message_qty=200{before}")).await.expect(200);
-        let mut page: Vec<_> = page["messages"].as_array().expect("messages").iter().map(told).collect();
-        if page.is_empty() {
-            break;
-        }
-        page.append(&mut found);
-        found = page;
-    }
+    let found: Vec<_> = actor.history(room).await.iter().map(told).collect();
     let numbers = found.iter().map(|(number, _)| *number);
     assert!(numbers.eq(1..=i64::try_from(found.len()).expect("few")), "numbers are dense: {found:?}");
     found

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::load::{Load, Outcome, send, send_as, send_until_taken};
+use super::load::{Load, send, send_as, send_until_taken};
 use super::nobody_is_idle_in_transaction;
+use crate::checker::Outcome;
 use crate::harness::{Actor, Cast, Node, Postgres, Stop, is_full};
 
 /// How long it may take to say that the database cannot be reached, and that it hangs.

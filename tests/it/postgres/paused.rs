@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use diesel_async::SimpleAsyncConnection;
 
-use super::load::{Outcome, send, send_as};
+use super::load::{send, send_as};
 use super::nobody_is_idle_in_transaction;
+use crate::checker::Outcome;
 use crate::harness::{Node, Postgres, id};
 
 /// How long a paused node may hold the others up.

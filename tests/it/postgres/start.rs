@@ -4,7 +4,8 @@ use diesel_async::SimpleAsyncConnection;
 use reqwest::Method;
 use serde_json::json;
 
-use super::load::{Outcome, send};
+use super::load::send;
+use crate::checker::Outcome;
 use crate::harness::{Node, Postgres, Stop, free_port, put_private};
 
 /// Nodes that start at once on an empty database: one migrates, all start, and they are one deployment.
