@@ -1,7 +1,8 @@
 //! Nothing secret gets into the log, whatever its level: no token, cookie, key, password or signature, and nothing of
 //! what people write (promise 17).
 //!
-//! Seen red with these faults planted: `respond` in `src/http/edge.rs` logs the whole path, or the URI with its query;
+//! Seen red with these faults planted: `around` in `src/http/edge.rs` logs the path, the URI with its query, or any
+//! method as it came;
 //! `verify` in `src/auth/token.rs` logs the token it refuses; `run` in `src/commands/task.rs` logs each command at
 //! `trace`.
 
@@ -20,8 +21,8 @@ use crate::harness::s3::KEY;
 use crate::harness::{Database, S3, id};
 use crate::uploads::Form;
 
-/// Everything that Haggle says, and what the libraries say when they are asked to explain themselves.
-const LOG: &str = "debug,haggle=trace";
+/// Everything that Haggle and the libraries under it have to say.
+const LOG: &str = "trace";
 /// What the bus and the database are opened with; both take any password here.
 const PASSWORD: &str = "canary-password-5f0e";
 const SIGNING_KEY: &str = "canary-signing-key-0123456789abcdef0123456789";
@@ -81,6 +82,7 @@ async fn converse(url: &str) -> Secrets {
     secrets.insert("a link", follow_links(&ada, room).await);
     let canary = canary();
     misbehave(&ada, room, &canary).await;
+    misplace(&ada, room, &canary).await;
     secrets.insert("what came with a bad request", vec![canary]);
     let forged = forged();
     for path in ["/v1/rooms", "/v1/events", "/metrics"] {
@@ -203,5 +205,41 @@ async fn misbehave(ada: &Client, room: Uuid, canary: &str) {
     ] {
         let answer = request.send().await.expect("an answer");
         assert!(answer.status().is_client_error(), "{} answered {}", answer.url(), answer.status());
+    }
+}
+
+/// Puts a good token, its parts, and something secret where paths and methods are: on every route that takes a name,
+/// and where there is none.
+async fn misplace(ada: &Client, room: Uuid, canary: &str) {
+    let http = client();
+    let (token, signature) = (ada.token.as_str(), &signature(&ada.token));
+    for secret in [token, signature, canary] {
+        let name = id(0xf9);
+        for path in [
+            format!("/{secret}"),
+            format!("/v1/{secret}/rooms"),
+            format!("/v1/rooms/{secret}"),
+            format!("/v1/rooms/{secret}/messages"),
+            format!("/v1/rooms/{room}/{secret}"),
+            format!("/v1/rooms/{room}/contracts/{secret}"),
+            format!("/v1/events/{secret}"),
+            format!("/v1/attachments/{secret}"),
+            format!("/v1/attachments/{name}/{secret}"),
+            format!("/v1/users/{secret}"),
+            format!("/v1/companies/{secret}"),
+            format!("/v1/campaigns/{secret}"),
+            format!("/docs/{secret}"),
+            format!("//{secret}@127.0.0.1/v1/rooms"),
+        ] {
+            for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+                let request = http.request(method, format!("{}{path}", ada.url)).bearer_auth(token);
+                let answer = request.send().await.expect("an answer");
+                assert!(answer.status().is_client_error(), "{} answered {}", answer.url(), answer.status());
+            }
+        }
+        // Every character of a token may be in a method (RFC 9110 §5.6.2).
+        let method = Method::from_bytes(secret.as_bytes()).expect("a method");
+        let answer = http.request(method, format!("{}/v1/rooms", ada.url)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 405);
     }
 }
