@@ -5,6 +5,7 @@ use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::{Error, Result};
+use crate::wire::union::split_field;
 use crate::wire::{FieldError, Object};
 
 /// Reads a request body: a JSON object with exactly the fields of `T`.
@@ -67,6 +68,9 @@ const NAME_SHOWN: usize = 64;
 /// Says what serde means. Our own checks speak for themselves; where they stand in the text is not interesting.
 fn wrong(pointer: &str, message: &str) -> Error {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    if let Some((field, message)) = split_field(message) {
+        return wrong(&format!("{pointer}/{}", escape(field)), message);
+    }
     let named = |prefix: &str| {
         let rest = message.strip_prefix(prefix)?;
         let name: String = rest.split('`').next()?.chars().take(NAME_SHOWN).collect();
@@ -132,6 +136,42 @@ mod tests {
             refused(r#"{"content":"","contract_change":{"type":"accepted"}}"#),
             @"/contract_change/type is none of the values that are taken here"
         );
+    }
+
+    fn change_refused(change: &str) -> String {
+        refused(&format!(r#"{{"content":"","contract_change":{change}}}"#))
+    }
+
+    #[test]
+    fn pointers_go_on_into_unions() {
+        insta::assert_snapshot!(
+            change_refused(r#"{"type":"accepted_by_creator","expected_version":"1"}"#),
+            @"/contract_change/expected_version has the wrong type"
+        );
+        insta::assert_snapshot!(
+            change_refused(r#"{"expected_version":1,"expected_payout":-1,"type":"accepted_by_creator"}"#),
+            @"/contract_change/expected_payout must be an integer from 0 to 9007199254740991"
+        );
+        insta::assert_snapshot!(
+            change_refused(r#"{"type":"proposed_by_company","payout":"many","campaign_id":"x"}"#),
+            @"/contract_change/payout has the wrong type"
+        );
+        insta::assert_snapshot!(
+            change_refused(r#"{"type":"proposed_by_company","campaign_id":"x","payout":"many"}"#),
+            @"/contract_change/campaign_id must be a UUID"
+        );
+        insta::assert_snapshot!(change_refused(r#"{"type":"proposed_by_company","payout":1}"#), @"/contract_change/campaign_id is required");
+        insta::assert_snapshot!(change_refused(r#"{"type":"accepted_by_creator","x":1,"expected_version":""}"#), @"/contract_change/x is not a field here");
+        insta::assert_snapshot!(change_refused(r#"{"type":"accepted_by_creator","at a: b":1}"#), @"/contract_change/at a: b is not a field here");
+        insta::assert_snapshot!(
+            change_refused(r#"{"type":"accepted_by_creator","expected_version":1,"expected_version":2}"#),
+            @"/contract_change/expected_version is there twice"
+        );
+        insta::assert_snapshot!(change_refused(r#"{"type":1}"#), @"/contract_change/type has the wrong type");
+        insta::assert_snapshot!(change_refused(r#"{"type":"at x: y"}"#), @"/contract_change/type is none of the values that are taken here");
+        insta::assert_snapshot!(change_refused("{}"), @"/contract_change/type is required");
+        insta::assert_snapshot!(change_refused("[]"), @"/contract_change has the wrong type");
+        insta::assert_snapshot!(change_refused("true"), @"/contract_change has the wrong type");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::object;
+use super::{object, union};
 use crate::domain::{
     AttachmentId, CampaignId, Change, CompanyId, Content, Direction, DirectoryOperation, FileName, Guards, LogoUrl,
     MediaType, Name, Number, Payout, Step, UserId, Version,
@@ -21,7 +21,7 @@ pub struct MessageInput {
     /// The text; may be empty only beside an attachment, a contract change or a campaign change.
     pub content: Content,
     /// A change of the contract, all-or-nothing with the message.
-    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "union::optional", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub contract_change: Option<ContractChangeInput>,
     /// A file in base64.
@@ -146,7 +146,7 @@ pub struct CreateChatRoom {
     #[serde(deserialize_with = "object::one")]
     pub message: MessageInput,
     /// Who writes to whom.
-    #[serde(deserialize_with = "object::one")]
+    #[serde(deserialize_with = "union::one")]
     pub direction: CreateChatRoomDirection,
 }
 
@@ -253,7 +253,7 @@ pub struct PutCampaign {
 #[serde(deny_unknown_fields)]
 pub struct DirectoryBatch {
     /// At most 1,000.
-    #[serde(deserialize_with = "object::list")]
+    #[serde(deserialize_with = "union::list")]
     #[schema(max_items = 1000)]
     pub operations: Vec<DirectoryChange>,
 }

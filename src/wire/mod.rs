@@ -8,6 +8,7 @@ pub mod object;
 pub mod output;
 pub mod problem;
 pub mod stream;
+pub mod union;
 
 pub use input::{
     AttachmentInput, Base64, ContractChangeInput, CreateChatRoom, CreateChatRoomDirection, CurrentlyTypingUpdate,

@@ -43,9 +43,3 @@ pub(super) fn one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: 
 pub(super) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer).map(|found| found.map(|Object(value)| value))
 }
-
-/// A field that is a list of objects.
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let found = Vec::deserialize(deserializer)?;
-    Ok(found.into_iter().map(|Object(value)| value).collect())
-}

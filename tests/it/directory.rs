@@ -135,7 +135,7 @@ async fn a_batch_is_applied_wholly_or_not_at_all(database: Database) {
     let user = |id: Uuid, name: &str, company: Uuid| json!({"type": "put_user", "id": id, "given_name": name, "family_name": "T", "logo_url": "", "company_id": company});
     for (culprit, status, pointer) in [
         (user(id(9), "A", id(0xbad)), 422, "/operations/1/company_id"),
-        (user(id(9), "", cast.north), 422, "/operations/1"),
+        (user(id(9), "", cast.north), 422, "/operations/1/given_name"),
         (user(cast.ada.id(), "Ada", cast.north), 409, "/operations/1"),
         (json!({"type": "delete_user", "id": id(9)}), 404, "/operations/1"),
         (

@@ -95,7 +95,7 @@ async fn pointers_lead_to_what_is_wrong(database: Database) {
             json!({"message": {"content": "a"}, "direction": {"type": "user_to_company", "company_id": unknown}}),
             "/direction/company_id",
         ),
-        (service, "/v1/directory/batch", json!({"operations": [user("a"), user("")]}), "/operations/1"),
+        (service, "/v1/directory/batch", json!({"operations": [user("a"), user("")]}), "/operations/1/given_name"),
         (service, "/v1/directory/batch", json!({"operations": {}}), "/operations"),
     ] {
         let answer = who.post(path, &body).await;
