@@ -28,6 +28,7 @@ mod idempotency;
 mod load;
 mod logs;
 mod openapi;
+mod order;
 mod page;
 mod plans;
 mod postgres;
