@@ -42,7 +42,7 @@ pub fn serve() {
         let config = Cli::parse_from(["haggle"]).settings.resolve().expect("settings that hold");
         let app = App::start(config, Clock::System).await.expect("the app starts");
         let limits = Limits::new(&app.config, raise_file_limit(), std::time::Duration::from_secs(1));
-        let [api, publish] = [listen().await, listen().await];
+        let [api, publish] = [listen(), listen()];
         println!("{} {}", api.local_addr().expect("bound"), publish.local_addr().expect("bound"));
         let (entries, waiting) = mpsc::channel(WAITING);
         tokio::spawn(deliver(app.clone(), waiting));
@@ -55,8 +55,8 @@ pub fn serve() {
     });
 }
 
-async fn listen() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+fn listen() -> TcpListener {
+    server::listen(([127, 0, 0, 1], 0).into()).expect("a free port")
 }
 
 /// One event: a room by its number, and a text.

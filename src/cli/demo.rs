@@ -12,7 +12,6 @@ use haggle::domain::{
     CampaignId, Change, Command, CompanyId, CreateRoom, Direction, DirectoryOperation, Draft, Fingerprint, Guards,
     MessageId, Payout, Receipt, RoomId, SendMessage, Step, UserId,
 };
-use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::serve::{start_log, stop_on_signal};
@@ -56,8 +55,7 @@ pub async fn demo(port: u16) -> Result<(), Failed> {
     let folder = Folder::make()?;
     let config = config(&folder.0, port)?;
     let app = App::start(config, CLOCK).await?;
-    let listener = TcpListener::bind(app.config.listen)
-        .await
+    let listener = haggle::http::listen(app.config.listen)
         .map_err(|error| format!("{}: {error} (--port 0 takes a free one)", app.config.listen))?;
     let room = negotiate(&app).await?;
     say(&greeting(&app, &format!("http://{}", listener.local_addr()?), room));

@@ -5,16 +5,12 @@ use std::net::SocketAddr;
 
 use haggle::app::App;
 use haggle::config::{DatabaseUrl, Settings};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{CLOCK, Failed};
-
-/// Connections that may wait to be accepted: after a fault of the network all streams come back at once. The system
-/// may allow fewer (`net.core.somaxconn`).
-const BACKLOG: u32 = 16_384;
 
 /// Serves until told to stop.
 pub async fn serve(settings: Settings) -> Result<(), Failed> {
@@ -45,13 +41,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failed> {
 }
 
 fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|error: std::io::Error| format!("{setting} {address}: {error}").into())
+    haggle::http::listen(address).map_err(|error| format!("{setting} {address}: {error}").into())
 }
 
 /// Starts the log on standard error, in colour on a terminal only.

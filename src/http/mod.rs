@@ -37,6 +37,7 @@ use crate::auth::origin_allowed;
 
 pub use openapi::down_to_3_0;
 pub use run::serve;
+pub use server::listen;
 
 /// How long a browser may remember what CORS allows, in seconds: the most that Chromium takes.
 const PREFLIGHT_SECONDS: u64 = 7_200;

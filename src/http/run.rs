@@ -16,7 +16,7 @@ const DRAIN: Duration = Duration::from_millis(3_500);
 /// How often metrics are condensed: often enough that no round has much to do.
 const CONDENSE_EVERY: Duration = Duration::from_mins(1);
 
-/// Serves on `listener` until `shutdown`, or until the disk under the database fails.
+/// Serves on `listener`, which [`listen`](super::listen) made, until `shutdown`, or until the disk under the database fails.
 ///
 /// From `shutdown` on readiness fails, the listener is closed, streams hear `goodbye`, requests that run are answered,
 /// and the writer finishes what waits.

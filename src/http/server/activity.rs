@@ -48,11 +48,10 @@ pub(super) enum Overdue {
 }
 
 impl Activity {
-    /// A connection that was opened just now.
-    pub(super) fn new(sends_heads: bool, head_timeout: Duration, idle_timeout: Duration) -> Arc<Self> {
-        let now = Instant::now();
-        let head_since = sends_heads.then_some(now);
-        let state = State { in_flight: 0, idle_since: now, idle_timeout, head_since, sends_heads };
+    /// A connection that was opened then.
+    pub(super) fn new(opened: Instant, sends_heads: bool, head_timeout: Duration, idle_timeout: Duration) -> Arc<Self> {
+        let head_since = sends_heads.then_some(opened);
+        let state = State { in_flight: 0, idle_since: opened, idle_timeout, head_since, sends_heads };
         Arc::new(Self { head_timeout, state: Mutex::new(state) })
     }
 
@@ -154,13 +153,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_head_must_come_soon() {
-        let mut watchdog = Watchdog::new(Activity::new(true, HEAD, IDLE));
-        roughly(overdue(&mut watchdog).await, Overdue::Head, HEAD);
+        let opened = Instant::now();
+        tokio::time::sleep(HEAD / 4).await;
+        let mut watchdog = Watchdog::new(Activity::new(opened, true, HEAD, IDLE));
+        roughly(overdue(&mut watchdog).await, Overdue::Head, HEAD / 4 * 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn between_requests_there_is_more_time_until_a_head_begins() {
-        let activity = Activity::new(true, HEAD, IDLE);
+        let activity = Activity::new(Instant::now(), true, HEAD, IDLE);
         let mut watchdog = Watchdog::new(Arc::clone(&activity));
         let request = activity.begin();
         activity.read();
@@ -176,7 +177,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn http2_has_no_heads_to_wait_for() {
-        let activity = Activity::new(false, HEAD, IDLE);
+        let activity = Activity::new(Instant::now(), false, HEAD, IDLE);
         activity.read();
         roughly(overdue(&mut Watchdog::new(activity)).await, Overdue::Idle, IDLE);
     }

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -33,19 +33,30 @@ pub(super) async fn run(mut stream: TcpStream, peer: IpAddr, permit: Permit, sha
     let cut = shared.abort.child_token();
     // Whatever still works for this connection when it has ended, works for nobody.
     let _cut_at_end = cut.clone().drop_guard();
+    let opened = Instant::now();
     let Some(first) = first_bytes(&mut stream, &shared).await else { return };
     let stream = Arc::new(stream);
-    let connection = Connection::new(Arc::clone(&stream), first, peer, cut.clone(), Arc::clone(&shared));
-    let taken = if first == HTTP2_FIRST { connection.http2().await } else { connection.http1().await };
-    match taken {
-        Some(drain) => {
+    let connection = Connection::new(Arc::clone(&stream), opened, first, peer, cut.clone(), Arc::clone(&shared));
+    let end = if first == HTTP2_FIRST { connection.http2().await } else { connection.http1().await };
+    match end {
+        End::TakenOver(drain) => {
             shared.tasks.spawn(stream::run(stream, drain, shared.abort.clone(), permit));
         }
         // A request may be refused before its body has come: its client still sends and has yet to read the answer.
-        None => {
+        End::Done => {
             Box::pin(cut.run_until_cancelled(stream::linger(&stream, BODY_STALL))).await;
         }
+        End::Overdue => {}
     }
+}
+
+/// How a connection has left hyper.
+enum End {
+    TakenOver(Drain),
+    /// Whoever is still there is to read the last answer.
+    Done,
+    /// Its client took too long to ask, and is owed no more.
+    Overdue,
 }
 
 /// Enough to tell the protocols apart; no request is shorter. `None` if they do not come in time.
@@ -65,9 +76,16 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: Arc<TcpStream>, first: [u8; 3], peer: IpAddr, cut: CancellationToken, shared: Arc<Shared>) -> Self {
+    fn new(
+        stream: Arc<TcpStream>,
+        opened: Instant,
+        first: [u8; 3],
+        peer: IpAddr,
+        cut: CancellationToken,
+        shared: Arc<Shared>,
+    ) -> Self {
         let limits = &shared.limits;
-        let activity = Activity::new(first != HTTP2_FIRST, limits.head_timeout, limits.idle_timeout);
+        let activity = Activity::new(opened, first != HTTP2_FIRST, limits.head_timeout, limits.idle_timeout);
         let slot = Slot::new();
         let io = Io::new(stream, Bytes::copy_from_slice(&first), Arc::clone(&activity), Arc::clone(&slot));
         let lead = Lead {
@@ -79,7 +97,7 @@ impl Connection {
         Self { io: TokioIo::new(io), requests: Requests { shared, peer, activity, slot, cut }, lead }
     }
 
-    async fn http1(self) -> Option<Drain> {
+    async fn http1(self) -> End {
         let hyper = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None) // the watchdog has its own, which tells heads from idleness
@@ -89,7 +107,7 @@ impl Connection {
         self.lead.drive(hyper).await
     }
 
-    async fn http2(self) -> Option<Drain> {
+    async fn http2(self) -> End {
         let hyper = http2::Builder::new(StreamTasks { connection_cut: self.lead.cut.clone() })
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
@@ -120,7 +138,7 @@ enum Step {
 
 impl Lead {
     /// Runs the connection to its end, or to the point where a stream takes its socket.
-    async fn drive<C: GracefulConnection>(mut self, hyper: C) -> Option<Drain> {
+    async fn drive<C: GracefulConnection>(mut self, hyper: C) -> End {
         let mut hyper = pin!(hyper);
         let (cut, shutdown) = (self.cut.clone(), self.shutdown.clone());
         let mut closing = false;
@@ -131,13 +149,14 @@ impl Lead {
                 step = poll_fn(|cx| self.poll_step(hyper.as_mut(), cx)) => step,
             };
             match step {
-                Step::TakenOver(drain) => return Some(drain),
+                Step::TakenOver(drain) => return End::TakenOver(drain),
                 Step::Shutdown | Step::Overdue(Overdue::Idle) if !closing => {
                     closing = true;
                     hyper.as_mut().graceful_shutdown();
                     self.watchdog.closing();
                 }
-                _ => return None,
+                Step::Overdue(_) => return End::Overdue,
+                Step::Ended | Step::Shutdown => return End::Done,
             }
         }
     }

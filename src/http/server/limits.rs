@@ -7,8 +7,13 @@ use socket2::TcpKeepalive;
 
 use crate::config::Config;
 
+/// Connections that may wait to be accepted: after a fault of the network all streams come back at once. The system
+/// may allow fewer (`net.core.somaxconn`).
+pub const BACKLOG: i32 = 16_384;
+
 /// From a connection's opening, or from the first byte of a later request, to the end of its head (RFC 9112 §2.1):
-/// longer than any link needs for [`MAX_HEAD_BYTES`]. Clients that dribble would hold connections for nothing.
+/// longer than any link needs for [`MAX_HEAD_BYTES`]. Clients that dribble would hold connections for nothing; they are
+/// cut without an answer.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may stay open between requests: longer than reverse proxies keep theirs (nginx: 60 s), so
@@ -45,8 +50,8 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long sent bytes may stay unacknowledged, or unsent because the peer does not read, before the system breaks the
-/// connection (RFC 5482). With a heartbeat each 15 s a stream's dead peer is noticed within 45 s.
-pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
+/// connection (RFC 5482). With a heartbeat each 15 s a stream's dead peer is noticed within 45 s, also on a busy server.
+pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// What the socket of an event stream may hold unsent, bytes. Linux doubles it for its own bookkeeping and would else
 /// let it grow to megabytes.

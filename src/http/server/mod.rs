@@ -15,6 +15,7 @@ mod body;
 mod connection;
 mod gate;
 pub mod limits;
+mod listener;
 mod pace;
 mod peer;
 mod requests;
@@ -29,13 +30,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::gate::Gate;
 pub use self::limits::{Limits, raise_file_limit};
+pub use self::listener::listen;
 pub use self::peer::{ClientAddr, Proxies};
 pub use self::transport::Transport;
 
@@ -56,7 +57,7 @@ struct Shared {
     abort: CancellationToken,
 }
 
-/// Serves the router on the listener until `shutdown`; returns when all connections have ended.
+/// Serves the router on a listener that [`listen`] made until `shutdown`; returns when all connections have ended.
 ///
 /// From `shutdown` on the port refuses, idle connections are closed, and requests that run are answered. Event streams
 /// end when their outboxes are closed. Whatever is left after [`Limits::drain`] is cut. Dropping the future cuts all.
@@ -79,9 +80,6 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 
 /// Takes the listener, so that the port refuses once this returns.
 async fn accept_until_shutdown(listener: TcpListener, shared: &Arc<Shared>) {
-    if let Err(error) = tune(&listener) {
-        tracing::warn!(%error, "socket options");
-    }
     while let Some((stream, peer)) = shared.shutdown.run_until_cancelled(accept(&listener)).await {
         let peer = peer.ip().to_canonical();
         // Over a cap the connection is dropped without an answer: to an EventSource a 503 is final, while after a
@@ -112,17 +110,6 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn broke_before_accepted(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-/// Sets on the listener what every connection inherits: events leave at once, and a peer that silently went away is
-/// noticed, whether or not bytes are under way to it.
-fn tune(listener: &TcpListener) -> io::Result<()> {
-    let socket = SockRef::from(listener);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&limits::keepalive())?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(limits::UNACKNOWLEDGED_TIMEOUT))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ use crate::events::outbox::{Frame, Outbox, Pushed};
 /// Longer than anything here takes; a test that waits for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
 type Opened = mpsc::UnboundedSender<Arc<Outbox>>;
 
 /// A running server, with the streams that its clients open.
@@ -55,7 +57,7 @@ async fn open(State(opened): State<Opened>, transport: Transport) -> Response {
     response
 }
 
-async fn start(limits: Limits) -> Fixture {
+fn start(limits: Limits) -> Fixture {
     let (sender, opened) = mpsc::unbounded_channel();
     let router = Router::new()
         .route("/events", get(open))
@@ -64,7 +66,7 @@ async fn start(limits: Limits) -> Fixture {
         .route("/echo", post(async |body: Bytes| body))
         .route("/client", get(async |Extension(client): Extension<ClientAddr>| client.0.to_string()))
         .with_state(sender);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen(ANY_PORT.into()).unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
     let served = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
     Fixture { address, shutdown, served, opened }
@@ -127,7 +129,7 @@ fn say(outbox: &Outbox, text: &str) -> Pushed {
 
 #[tokio::test]
 async fn a_stream_sends_its_head_and_then_each_turns_events_in_order() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let mut client = server.connect().await;
     client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let head = client.until("\r\n\r\n").await;
@@ -158,7 +160,7 @@ async fn a_stream_sends_its_head_and_then_each_turns_events_in_order() {
 
 #[tokio::test]
 async fn a_connection_serves_requests_and_then_a_stream() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let mut client = server.connect().await;
     for _ in 0..3 {
         client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -175,7 +177,7 @@ async fn a_connection_serves_requests_and_then_a_stream() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_is_noticed() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let (client, outbox) = server.stream().await;
     assert!(outbox.closed().now_or_never().is_none());
     drop(client);
@@ -185,7 +187,7 @@ async fn a_client_that_hangs_up_is_noticed() {
 
 #[tokio::test]
 async fn a_client_that_talks_into_its_stream_is_cut() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let (mut client, outbox) = server.stream().await;
     client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n").await;
     say(&outbox, "more");
@@ -196,7 +198,7 @@ async fn a_client_that_talks_into_its_stream_is_cut() {
 
 #[tokio::test]
 async fn a_stalled_reader_is_cut_and_holds_little() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let (client, outbox) = server.stream().await;
     let text = "x".repeat(8_000);
     let mut sent = 0;
@@ -216,7 +218,7 @@ async fn a_stalled_reader_is_cut_and_holds_little() {
 
 #[tokio::test]
 async fn a_reader_that_was_slow_but_wakes_up_hears_why_it_is_cut() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let (mut client, outbox) = server.stream().await;
     while say(&outbox, &"x".repeat(8_000)) != Pushed::Full {
         tokio::task::yield_now().await;
@@ -229,7 +231,7 @@ async fn a_reader_that_was_slow_but_wakes_up_hears_why_it_is_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_hear_the_same() {
     const EVENTS: usize = 2_000;
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let frames = (0..EVENTS).map(|event| Frame::new(format!("{event:06}").as_bytes())).collect::<Vec<_>>();
     let mut expected = frames.iter().map(Frame::chunk).collect::<Vec<_>>().concat();
     expected.extend_from_slice(b"0\r\n\r\n");
@@ -262,7 +264,7 @@ async fn many_streams_hear_the_same() {
 
 #[tokio::test]
 async fn http_1_0_gets_an_ordinary_body() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let mut client = server.connect().await;
     client.send("GET /events HTTP/1.0\r\nHost: a\r\n\r\n").await;
     assert!(client.until("\r\n\r\n").await.contains("content-type: text/event-stream\r\n"));
@@ -274,7 +276,7 @@ async fn http_1_0_gets_an_ordinary_body() {
 
 #[tokio::test]
 async fn a_head_request_leaves_no_stream() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let mut client = server.connect().await;
     client.send("HEAD /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.until("\r\n\r\n").await;
@@ -296,7 +298,7 @@ fn get_request(server: &Fixture, path: &str) -> Request<Empty<Bytes>> {
 
 #[tokio::test]
 async fn http2_serves_requests_and_streams_side_by_side() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let mut client = http2(&server).await;
     let response = client.send_request(get_request(&server, "/events")).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -317,7 +319,7 @@ async fn http2_serves_requests_and_streams_side_by_side() {
 
 #[tokio::test]
 async fn a_stalled_http2_stream_is_cut_alone() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let mut client = http2(&server).await;
     let stalled = client.send_request(get_request(&server, "/events")).await.unwrap();
     let outbox = server.opened().await;
@@ -332,7 +334,7 @@ async fn a_stalled_http2_stream_is_cut_alone() {
 
 #[tokio::test]
 async fn large_bodies_pass_both_ways() {
-    let server = start(limits()).await;
+    let server = start(limits());
     let mut client = server.connect().await;
     client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.until("\r\n\r\n").await;
@@ -348,7 +350,7 @@ async fn large_bodies_pass_both_ways() {
 
 #[tokio::test]
 async fn heads_are_bounded() {
-    let server = start(limits()).await;
+    let server = start(limits());
     let mut client = server.connect().await;
     client.send(&format!("GET /plain HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(20_000))).await;
     assert!(client.rest().await.starts_with("HTTP/1.1 431 "));
@@ -357,7 +359,7 @@ async fn heads_are_bounded() {
 #[tokio::test]
 async fn whoever_dribbles_a_head_or_a_body_is_cut() {
     let short = Duration::from_millis(200);
-    let server = start(Limits { head_timeout: short, body_stall: short, ..limits() }).await;
+    let server = start(Limits { head_timeout: short, body_stall: short, ..limits() });
     let began = Instant::now();
     for beginning in ["", "G", "GET /plain HTTP/1.1\r\nHost: a", "PRI"] {
         let mut client = server.connect().await;
@@ -372,9 +374,23 @@ async fn whoever_dribbles_a_head_or_a_body_is_cut() {
     assert!(began.elapsed() >= short * 4);
 }
 
+/// To see it red, let such a connection linger in `connection.rs`.
+#[tokio::test]
+async fn whoever_goes_on_dribbling_a_head_is_cut_all_the_same() {
+    let server = start(Limits { head_timeout: Duration::from_millis(200), ..limits() });
+    let mut client = server.connect().await;
+    client.send("GET /plain HTTP/1.1\r\nCookie: ").await;
+    let dribble = async {
+        while client.0.write_all(b"c").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, dribble).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_second_head_must_come_soon_once_it_has_begun() {
-    let server = start(Limits { head_timeout: Duration::from_millis(200), ..limits() }).await;
+    let server = start(Limits { head_timeout: Duration::from_millis(200), ..limits() });
     let mut client = server.connect().await;
     client.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.until("\r\n\r\nplain").await;
@@ -384,7 +400,7 @@ async fn a_second_head_must_come_soon_once_it_has_begun() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_and_streams_are_not() {
-    let mut server = start(Limits { idle_timeout: Duration::from_millis(200), ..limits() }).await;
+    let mut server = start(Limits { idle_timeout: Duration::from_millis(200), ..limits() });
     let (mut streaming, outbox) = server.stream().await;
     let (http2_idle, mut http2_begun) = (http2(&server).await, server.connect().await);
     http2_begun.send("PRI * HT").await;
@@ -402,7 +418,7 @@ async fn idle_connections_are_closed_and_streams_are_not() {
 
 #[tokio::test]
 async fn connections_over_a_cap_are_closed_at_once_and_places_come_back() {
-    let server = start(Limits { max_connections: 2, max_connections_per_address: 1, ..limits() }).await;
+    let server = start(Limits { max_connections: 2, max_connections_per_address: 1, ..limits() });
     let mut first = server.connect().await;
     first.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n").await;
     first.until("\r\n\r\nplain").await;
@@ -424,7 +440,7 @@ async fn connections_over_a_cap_are_closed_at_once_and_places_come_back() {
 
 #[tokio::test]
 async fn a_trusted_proxy_names_the_client() {
-    let server = start(Limits { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..limits() }).await;
+    let server = start(Limits { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..limits() });
     let mut client = server.connect().await;
     client.send("GET /client HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n\r\n").await;
     client.until("\r\n\r\n192.0.2.1").await;
@@ -432,11 +448,10 @@ async fn a_trusted_proxy_names_the_client() {
 
 #[tokio::test]
 async fn accepted_sockets_inherit_the_options() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    tune(&listener).unwrap();
+    let listener = listen(ANY_PORT.into()).unwrap();
     let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
-    let socket = SockRef::from(&accepted);
+    let socket = socket2::SockRef::from(&accepted);
     assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
     assert_eq!(socket.tcp_keepalive_time().unwrap(), limits::PING_INTERVAL);
     #[cfg(target_os = "linux")]
@@ -445,7 +460,7 @@ async fn accepted_sockets_inherit_the_options() {
 
 #[tokio::test]
 async fn stopping_closes_what_is_idle_and_waits_for_streams_to_be_told() {
-    let mut server = start(limits()).await;
+    let mut server = start(limits());
     let (mut streaming, outbox) = server.stream().await;
     let (mut silent, mut idle, _http2) = (server.connect().await, server.connect().await, http2(&server).await);
     idle.send("GET /plain HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -465,7 +480,7 @@ async fn stopping_closes_what_is_idle_and_waits_for_streams_to_be_told() {
 
 #[tokio::test]
 async fn what_does_not_stop_in_time_is_cut() {
-    let mut server = start(Limits { drain: Duration::from_millis(100), ..limits() }).await;
+    let mut server = start(Limits { drain: Duration::from_millis(100), ..limits() });
     let (mut streaming, outbox) = server.stream().await;
     let mut upload = server.connect().await;
     upload.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
@@ -484,7 +499,7 @@ async fn a_handler_can_cut_its_own_connection() {
         sender.send(transport.cut().clone()).unwrap();
         poll_fn(|_| std::task::Poll::<()>::Pending).await;
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen(ANY_PORT.into()).unwrap();
     let mut client = Client(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
     tokio::spawn(serve(listener, Router::new().route("/", route), limits(), CancellationToken::new()));
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
