@@ -33,6 +33,7 @@ mod page;
 mod plans;
 mod postgres;
 mod presence;
+mod pressure;
 mod proxies;
 mod queries;
 mod readme;

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -35,6 +37,8 @@ pub use writer::Outcome;
 
 /// How long streams may take to tell the end of what was written, after everything has healed.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
+/// How many streams are opened at once.
+const OPENING_AT_ONCE: usize = 50;
 
 /// Writers and readers at work.
 pub struct Checker {
@@ -123,6 +127,17 @@ impl Checker {
         self.readers.push((reader, rooms.iter().copied().collect()));
     }
 
+    /// Has so many read at once, in turn each of these people, by way of an address that no writer uses.
+    pub async fn read_by_way_of(&mut self, url: &str, people: &[(Actor, Vec<Uuid>)], readers: usize) {
+        let addresses = Addresses::default();
+        addresses.add(url);
+        let open = iter(people.iter().cycle().take(readers).enumerate()).map(|(place, (actor, rooms))| {
+            let (actor, rooms, addresses) = (actor.clone(), rooms.iter().copied().collect(), addresses.clone());
+            async move { (Reader::open(&actor, &addresses, place, Manner::default()).await, rooms) }
+        });
+        self.readers.extend(open.buffer_unordered(OPENING_AT_ONCE).collect::<Vec<_>>().await);
+    }
+
     /// Whether every reader has a stream, and none at this node.
     pub fn is_away_from(&self, url: &str) -> bool {
         self.readers.iter().all(|(reader, _)| reader.heard().node.as_deref().is_some_and(|node| node != url))
@@ -131,6 +146,11 @@ impl Checker {
     /// How many streams the readers have at a node.
     pub fn streams_at(&self, url: &str) -> usize {
         self.readers.iter().filter(|(reader, _)| reader.heard().node.as_deref() == Some(url)).count()
+    }
+
+    /// How many readers there are.
+    pub fn readers(&self) -> usize {
+        self.readers.len()
     }
 
     /// How many streams the readers have had.

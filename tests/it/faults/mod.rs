@@ -24,9 +24,9 @@ use crate::harness::{Actor, Node, free_port};
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A server that comes back at the same address, with the same data.
-struct Site {
-    node: Node,
-    addresses: Addresses,
+pub struct Site {
+    pub node: Node,
+    pub addresses: Addresses,
     database: String,
     settings: Vec<(&'static str, String)>,
     _turn: MutexGuard<'static, ()>,
@@ -34,7 +34,7 @@ struct Site {
 
 impl Site {
     /// Starts a server on a data folder, once it is this rig's turn; without a database of its own it has SQLite there.
-    async fn start(data: &Path, database: Option<String>, more: &[(&'static str, String)]) -> Self {
+    pub async fn start(data: &Path, database: Option<String>, more: &[(&'static str, String)]) -> Self {
         let database = database.unwrap_or_else(|| format!("sqlite://{}", data.join("haggle.db").display()));
         let mut settings = vec![
             ("HAGGLE_LISTEN", format!("127.0.0.1:{}", free_port())),
@@ -49,7 +49,7 @@ impl Site {
     }
 
     /// Starts it again, once its process has ended.
-    async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.node = start(&self.database, &self.settings).await;
     }
 
@@ -65,7 +65,7 @@ impl Site {
     }
 
     /// Two creators and an employee of each company, with their rooms.
-    async fn people(&self) -> [(Actor, Vec<Uuid>); 4] {
+    pub async fn people(&self) -> [(Actor, Vec<Uuid>); 4] {
         let cast = self.node.cast().await;
         let (first, second) = (cast.ada.open_room(cast.north, "Hi").await, cast.kofi.open_room(cast.north, "Hi").await);
         let third = cast.kofi.open_room(cast.lumen, "Hi").await;

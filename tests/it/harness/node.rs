@@ -1,6 +1,7 @@
 //! A node as a process of its own: the real `haggle serve`, which can be paused, killed and started anew.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -10,10 +11,12 @@ use haggle::clock::Clock;
 use haggle::domain::UserId;
 use uuid::Uuid;
 
-use super::{Actor, Cast, SECRET};
+use super::{Actor, Cast, Network, SECRET};
 
 /// How long a node may take to start, or to end, before a test gives up; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+const HAGGLE: &str = env!("CARGO_BIN_EXE_haggle");
 
 /// A running `haggle serve`; killed when it is dropped.
 pub struct Node {
@@ -32,18 +35,33 @@ impl Node {
 
     /// Starts a node with more settings, as environment variables.
     pub async fn start_with(database_url: &str, settings: &[(&str, &str)]) -> Self {
-        match Self::try_start(database_url, settings).await {
-            Ok(node) => node,
-            Err((status, log)) => panic!("the node ended with {status}:\n{log}"),
-        }
+        Self::try_start(database_url, settings).await.unwrap_or_else(did_not_start)
+    }
+
+    /// Starts a node on a database of its own, in its folder.
+    pub async fn start_alone(settings: &[(&str, &str)]) -> Self {
+        let mut command = haggle(&["serve"]);
+        command.env("HAGGLE_LISTEN", "127.0.0.1:0");
+        Self::launch(command, settings).await.unwrap_or_else(did_not_start)
+    }
+
+    /// The same, in another network.
+    pub async fn start_in(network: &Network, settings: &[(&str, &str)]) -> Self {
+        let mut command = bare(network.within(HAGGLE));
+        command.arg("serve").env("HAGGLE_LISTEN", SocketAddr::new(network.server(), 0).to_string());
+        Self::launch(command, settings).await.unwrap_or_else(did_not_start)
     }
 
     /// Starts a node; how it ended and what it said if it does not come to listen.
     pub async fn try_start(database_url: &str, settings: &[(&str, &str)]) -> Result<Self, (ExitStatus, String)> {
         let mut command = haggle(&["serve"]);
+        command.env("HAGGLE_LISTEN", "127.0.0.1:0").env("HAGGLE_DATABASE_URL", database_url);
+        Self::launch(command, settings).await
+    }
+
+    async fn launch(mut command: Command, settings: &[(&str, &str)]) -> Result<Self, (ExitStatus, String)> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        command.env("HAGGLE_LISTEN", "127.0.0.1:0").env("HAGGLE_DATA_DIR", folder.path());
-        command.env("HAGGLE_DATABASE_URL", database_url);
+        command.env("HAGGLE_DATA_DIR", folder.path());
         command.env("HAGGLE_JWT_SECRET", String::from_utf8_lossy(SECRET).as_ref());
         command.env("HAGGLE_RATE_PER_SECOND", "10000").env("HAGGLE_RATE_BURST", "100000");
         command.envs(settings.iter().copied());
@@ -110,6 +128,14 @@ impl Node {
         asked.is_ok_and(|answer| answer.status() == 200)
     }
 
+    /// A metric that is one number; 0 if it is not there yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.service().get("/metrics").await.bytes;
+        let text = String::from_utf8_lossy(&text);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
     /// Somebody with a token of their own.
     pub fn actor(&self, user: Uuid) -> Actor {
         let token = mint(SECRET, UserId(user), Duration::from_hours(1), Clock::System.now(), None, None);
@@ -128,6 +154,10 @@ impl Node {
     }
 }
 
+fn did_not_start((status, log): (ExitStatus, String)) -> Node {
+    panic!("the node ended with {status}:\n{log}")
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
@@ -139,8 +169,13 @@ impl Drop for Node {
 
 /// `haggle` with these arguments and none of this process's settings.
 pub fn haggle(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_haggle"));
-    command.args(args).stdin(Stdio::null());
+    let mut command = bare(Command::new(HAGGLE));
+    command.args(args);
+    command
+}
+
+fn bare(mut command: Command) -> Command {
+    command.stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HAGGLE_") || name.starts_with("AWS_")) {
         command.env_remove(name);
     }

@@ -9,7 +9,6 @@ use haggle::auth::{mint, mint_service};
 use haggle::clock::Clock;
 use haggle::config::{Config, Place, Settings};
 use haggle::domain::UserId;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -108,7 +107,7 @@ impl Server {
 
     async fn launch(config: Config, clock: Clock, folder: Arc<tempfile::TempDir>) -> Self {
         let app = Box::pin(App::start(config.clone(), clock.clone())).await.expect("the server starts");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = haggle::http::listen(config.listen).expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shutdown = CancellationToken::new();
         let task = Some(tokio::spawn(haggle::http::serve(app.clone(), listener, None, shutdown.clone())));
