@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use haggle::domain::{Command, ObjectId, Upload, UserId};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -481,17 +481,29 @@ async fn an_upload_that_breaks_off_leaves_no_bytes(ground: Ground) {
         (format!("PUT /v1/attachments/{}?name=a HTTP/1.1", id(1)), vec![b'x'; MIB]),
         (format!("POST {} HTTP/1.1\r\nContent-Type: {}", stage.path(), Form::CONTENT_TYPE), form),
     ] {
-        let mut connection = TcpStream::connect(address).await.unwrap();
         let length = 2 * MIB;
         let head = format!(
             "{request}\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
         );
-        connection.write_all(head.as_bytes()).await.unwrap();
-        connection.write_all(&body).await.unwrap();
-        // It has begun.
-        eventually("the upload has begun", async || stored(&stage.server).await[2] > 0).await;
-        drop(connection);
+        let upload = begun(&stage.server, &[head.as_bytes(), &body].concat()).await;
+        drop(upload);
         assert_eq!(stored_at_rest(&stage.server, 0).await, [0, 0, 0]);
+    }
+}
+
+/// Sends half a request until it is under way: a disk that is busy for seconds is answered 503, and asked again.
+async fn begun(server: &Server, half: &[u8]) -> TcpStream {
+    loop {
+        let mut connection = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+        connection.write_all(half).await.unwrap();
+        let mut answer = [0; 12];
+        tokio::select! {
+            answered = connection.read_exact(&mut answer) => {
+                answered.unwrap();
+                assert_eq!(std::str::from_utf8(&answer), Ok("HTTP/1.1 503"), "only a busy server refuses this");
+            }
+            () = eventually("the upload has begun", async || stored(server).await[2] > 0) => return connection,
+        }
     }
 }
 
