@@ -185,11 +185,11 @@ fn grow(report: &mut Report, runtime: &Runtime, way: &Way) {
     let mut costs = Vec::new();
     for size in way.sizes.iter().copied() {
         runtime.block_on(async {
-            let mut conn = town::open_quiet(folder.path()).await.writer().await.expect("a connection");
+            let conn = town::open_quiet(folder.path()).await.writer().await.expect("a connection");
             if size.rooms > before.rooms {
-                town.grow(&mut conn, before.rooms..size.rooms, 0, size.messages).await;
+                town.grow(&conn, before.rooms..size.rooms, 0, size.messages).await;
             } else {
-                town.grow(&mut conn, 0..size.rooms, before.messages, size.messages).await;
+                town.grow(&conn, 0..size.rooms, before.messages, size.messages).await;
             }
         });
         before = size;

@@ -75,11 +75,11 @@ impl Place {
         let mut town = Town::new();
         runtime.block_on(async {
             let store = town::open(&town::config(folder.path(), server(&url))).await;
-            let mut conn = store.writer().await.expect("a connection");
-            town.grow(&mut conn, 0..rooms, 0, PER_ROOM).await;
+            let conn = store.writer().await.expect("a connection");
+            town.grow(&conn, 0..rooms, 0, PER_ROOM).await;
             // What PostgreSQL does by itself after a minute; nobody does it for SQLite.
-            if let Conn::Postgres(session) = &mut conn {
-                let (conn, _) = session.parts().expect("a session");
+            if let Conn::Postgres(session) = &conn {
+                let mut conn = session.conn().expect("a session");
                 conn.batch_execute("ANALYZE").await.expect("done");
             }
         });
@@ -130,14 +130,13 @@ fn per_request(round: Duration, pid: u32, mut request: impl FnMut()) -> f64 {
 
 /// One request in this process; the answer.
 async fn ours(app: &App, ask: Ask, reader: Reader, room: RoomId) -> Vec<u8> {
-    let mut conn = app.store.reader().await.expect("a connection");
+    let conn = app.store.reader().await.expect("a connection");
     let view = app.view(Some(reader.user));
     if ask == Ask::Room {
-        let found =
-            queries::room(&mut conn, queries::Reader::User(reader.user), room, RoomPage::default(), &view).await;
+        let found = queries::room(&conn, queries::Reader::User(reader.user), room, RoomPage::default(), &view).await;
         return serde_json::to_vec(&found.expect("a room")).expect("JSON");
     }
-    let found = queries::rooms(&mut conn, reader.user, RoomsPage::default(), &view).await;
+    let found = queries::rooms(&conn, reader.user, RoomsPage::default(), &view).await;
     serde_json::to_vec(&found.expect("rooms")).expect("JSON")
 }
 

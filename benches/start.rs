@@ -59,8 +59,8 @@ fn size() -> Row {
 
 async fn fill(folder: &TempDir, postgres: Option<&str>, messages: usize) {
     let store = town::open(&town::config(folder.path(), postgres)).await;
-    let mut conn = store.writer().await.expect("a connection");
-    Town::new().grow(&mut conn, 0..messages / PER_ROOM, 0, PER_ROOM).await;
+    let conn = store.writer().await.expect("a connection");
+    Town::new().grow(&conn, 0..messages / PER_ROOM, 0, PER_ROOM).await;
 }
 
 /// Starts it on a data folder; how many milliseconds it took.

@@ -129,12 +129,12 @@ macro_rules! bare {
                 people(c, &ids, &firms, authors.collect()).await;
                 head(c).await;
                 let as_creator = format!("{UNSEEN} WHERE r.creator_id = $1");
-                let query = sql_query(as_creator).bind::<sql::Uuid, _>(reader.user).kept_for(1);
+                let query = sql_query(as_creator).bind::<sql::Uuid, _>(reader.user).kept();
                 let mut unseen = query.get_result::<Total>(c).await.expect("a sum").total;
                 if let Some(company) = reader.company {
                     let as_employee = format!("{UNSEEN} WHERE r.company_id = $2");
                     let query = sql_query(as_employee).bind::<sql::Uuid, _>(reader.user).bind::<sql::Uuid, _>(company);
-                    unseen += query.kept_for(1).get_result::<Total>(c).await.expect("a sum").total;
+                    unseen += query.kept().get_result::<Total>(c).await.expect("a sum").total;
                 }
                 assert!(unseen > 0);
                 c.batch_execute("ROLLBACK").await.expect("ROLLBACK");
@@ -181,11 +181,11 @@ macro_rules! bare {
                 let text = union(rooms.len(), ACTIVE);
                 let query =
                     rooms.iter().fold(sql_query(text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(*id));
-                let active: Vec<Pair> = query.kept_for(1).load(c).await.expect("members");
+                let active: Vec<Pair> = query.kept().load(c).await.expect("members");
                 let text = union(firms.len(), STAFF);
                 let query =
                     firms.iter().fold(sql_query(text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(*id));
-                let staff: Vec<Pair> = query.kept_for(1).load(c).await.expect("employees");
+                let staff: Vec<Pair> = query.kept().load(c).await.expect("employees");
                 let _: Vec<(Option<CompanyId>, i64)> = users::table
                     .filter(users::company_id.eq_any(firms))
                     .filter(users::active.eq(true))

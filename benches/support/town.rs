@@ -19,7 +19,7 @@ use haggle::domain::{
     SendMessage, Side, Timestamp, UserId, Version,
 };
 use haggle::on;
-use haggle::store::bulk::{Bulk, Keep};
+use haggle::store::bulk::{Bulk, Keep, pieces};
 use haggle::store::rows::{
     CampaignRow, CompanyRow, ContractChangeRow, ContractRow, LogRow, MessageRow, ParticipantRow, RoomRow, UserRow,
 };
@@ -90,11 +90,11 @@ struct Written {
     participants: Vec<ParticipantRow>,
 }
 
-/// The macro of bulk inserts, a statement for each thousand rows.
+/// Inserts rows in bulk.
 macro_rules! insert {
     ($conn:expr, $table:ident = $rows:expr) => {
-        for rows in $rows.chunks(AT_ONCE) {
-            let insert = diesel::insert_into(schema::$table::table).values(Bulk(rows)).kept_for(rows.len());
+        for rows in pieces(&$rows) {
+            let insert = diesel::insert_into(schema::$table::table).values(Bulk(rows)).kept();
             on!($conn, |c| insert.execute(c)).expect("the rows fit the tables");
         }
     };
@@ -184,7 +184,7 @@ impl Town {
     }
 
     /// Has `rooms`, which hold `had` messages each, hold `have` each. Rooms that hold none are new.
-    pub async fn grow(&mut self, conn: &mut Conn, rooms: Range<usize>, had: usize, have: usize) {
+    pub async fn grow(&mut self, conn: &Conn, rooms: Range<usize>, had: usize, have: usize) {
         conn.limit(WITHIN);
         let written = conn.write(async |conn| {
             if had == 0 {
@@ -205,7 +205,7 @@ impl Town {
     }
 
     /// People, companies and campaigns of new rooms.
-    async fn settle(&mut self, conn: &mut Conn, rooms: Range<usize>) {
+    async fn settle(&mut self, conn: &Conn, rooms: Range<usize>) {
         let (mut companies, mut users, mut campaigns) = (Vec::new(), Vec::new(), Vec::new());
         let user = |id, given_name: String, company_id| UserRow {
             id,
@@ -273,7 +273,7 @@ impl Town {
     }
 
     /// Messages, given as room and number, with what they did and where they stand in the log.
-    async fn say(&self, conn: &mut Conn, spoken: &[(usize, usize)], first: i64) {
+    async fn say(&self, conn: &Conn, spoken: &[(usize, usize)], first: i64) {
         let (mut messages, mut changes, mut contracts, mut log) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut random = fastrand::Rng::with_seed(u64::try_from(first).expect("positive"));
         for ((room, n), position) in spoken.iter().zip(first..) {
@@ -364,7 +364,7 @@ fn text(random: &mut fastrand::Rng) -> String {
     text
 }
 
-async fn save(conn: &mut Conn, written: Written, new: bool) {
+async fn save(conn: &Conn, written: Written, new: bool) {
     use schema::{participants, rooms};
     if new {
         insert!(conn, rooms = written.rooms);

@@ -122,7 +122,7 @@ impl Files {
         self.writer.maintain(Maintenance::ExpireFiles { before }).await?;
         // A set, whose order is another each time: objects that cannot be deleted do not keep others from it.
         let mut objects = std::mem::take(&mut *self.undeleted.lock());
-        objects.extend(files::overdue(&mut store.reader().await?, before, SWEPT_AT_ONCE).await?);
+        objects.extend(files::overdue(&store.reader().await?, before, SWEPT_AT_ONCE).await?);
         let objects: HashSet<_> = objects.into_iter().collect();
         let (mut deleted, mut failed) = (Vec::new(), Vec::new());
         let mut objects = objects.into_iter();

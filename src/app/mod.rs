@@ -143,10 +143,10 @@ impl App {
     /// # Errors
     /// [`Refusal`](crate::domain::Refusal) as a command would be refused.
     pub async fn require_membership(&self, user: UserId, room: Option<RoomId>) -> Result<()> {
-        let mut conn = self.store.reader().await?;
+        let conn = self.store.reader().await?;
         match room {
-            Some(room) => readable_room(&mut conn, Reader::User(user), room).await.map(|_| ()),
-            None => directory::active_user(&mut conn, user).await.map(|_| ()),
+            Some(room) => readable_room(&conn, Reader::User(user), room).await.map(|_| ()),
+            None => directory::active_user(&conn, user).await.map(|_| ()),
         }
     }
 
@@ -207,7 +207,7 @@ struct Remembered {
 async fn remember(store: &Store, clock: &Clock) -> Result<Remembered> {
     let fresh_epoch = Epoch::from_random(clock.random_id());
     let fresh_key = format!("{:032x}{:032x}", clock.random_id().as_u128(), clock.random_id().as_u128());
-    let mut conn = store.writer().await?;
+    let conn = store.writer().await?;
     let remembered = conn
         .write(async |conn| {
             let epoch = meta::get_or_set(conn, meta::EPOCH, fresh_epoch.as_str()).await?;

@@ -27,7 +27,7 @@ pub struct Source {
 /// # Errors
 /// A sentence: no database, one of another version, bytes that are gone or not those that were sent, a full disk.
 pub async fn make(source: &Source, into: File, clock: &Clock, tell: Tell<'_>) -> Result<Summary, Failed> {
-    let mut conn = beside::beside(&source.database).await?;
+    let conn = beside::beside(&source.database).await?;
     let mut work = Work { archive: Writer::new(into, clock.now()), tell, rows: 0, held: Vec::new() };
     let copied = conn.read(async |conn| Ok(work.rows(conn, source.files.is_some(), clock).await)).await;
     let mut summary = copied??;
@@ -49,7 +49,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// What it is, and all rows, from one snapshot.
-    async fn rows(&mut self, conn: &mut Conn, files: bool, clock: &Clock) -> Result<Summary, Failed> {
+    async fn rows(&mut self, conn: &Conn, files: bool, clock: &Clock) -> Result<Summary, Failed> {
         let Some(epoch) = meta::get(conn, meta::EPOCH).await? else {
             return Err(Failed("no server has used this database yet: there is nothing to back up".to_owned()));
         };
@@ -78,7 +78,7 @@ impl Work<'_> {
         Ok(summary)
     }
 
-    async fn table(&mut self, conn: &mut Conn, table: &str) -> Result<u64, Failed> {
+    async fn table(&mut self, conn: &Conn, table: &str) -> Result<u64, Failed> {
         let (mut last, mut rows) = (None::<String>, 0);
         for page in 1.. {
             let mut lines = dump::page(conn, table, last.as_deref()).await?;

@@ -32,9 +32,9 @@ pub async fn restore(
     tell: Tell<'_>,
 ) -> Result<Summary, Failed> {
     let archive = Reader::open(archive)?;
-    let mut alone = beside::alone(database).await?;
-    require_empty(&mut alone.conn).await?;
-    let schema = beside::schema(&mut alone.conn).await?;
+    let alone = beside::alone(database).await?;
+    require_empty(&alone.conn).await?;
+    let schema = beside::schema(&alone.conn).await?;
     let contents = Contents::check(&archive, &schema, tell)?;
     let store = FileStore::open(files, clock).await.map_err(Failed)?;
     if contents.manifest.files {
@@ -64,8 +64,8 @@ pub async fn renew_epoch(database: &DatabaseUrl, clock: &Clock) -> Result<(Strin
     if let DatabaseUrl::Sqlite(path) = database {
         beside::require_file(path)?;
     }
-    let mut alone = beside::alone(database).await?;
-    let Some(old) = meta::get(&mut alone.conn, meta::EPOCH).await? else {
+    let alone = beside::alone(database).await?;
+    let Some(old) = meta::get(&alone.conn, meta::EPOCH).await? else {
         return Err(Failed("no server has used this database yet: there is no epoch to renew".to_owned()));
     };
     let new = Epoch::from_random(clock.random_id());
@@ -74,7 +74,7 @@ pub async fn renew_epoch(database: &DatabaseUrl, clock: &Clock) -> Result<(Strin
     Ok((old, new))
 }
 
-async fn require_empty(conn: &mut Conn) -> Result<(), Failed> {
+async fn require_empty(conn: &Conn) -> Result<(), Failed> {
     for table in dump::TABLES {
         if !dump::page(conn, table, None).await?.is_empty() {
             return Err(Failed(
@@ -135,7 +135,7 @@ async fn require_files(contents: &Contents, store: &FileStore) -> Result<(), Fai
 }
 
 async fn put_rows(
-    conn: &mut Conn,
+    conn: &Conn,
     archive: &Reader,
     contents: &Contents,
     epoch: &Epoch,

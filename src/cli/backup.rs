@@ -62,7 +62,7 @@ pub async fn backup(args: BackupArgs) -> Result<(), Failed> {
     let (bar, stop) = (Bar::new(), stop_on_signal()?);
     let into = unnamed.reopen().map_err(|error| failed(&error))?;
     let tell = |progress| bar.show(progress);
-    let made = stop.run_until_cancelled(make(&source, into, &CLOCK, &tell)).await;
+    let made = stop.run_until_cancelled(Box::pin(make(&source, into, &CLOCK, &tell))).await;
     bar.end();
     let summary = made.unwrap_or_else(|| Err(haggle::backup::Failed("interrupted; there is no backup".to_owned())))?;
     name(unnamed, &target).map_err(|error| failed(&error))?;

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use diesel::QueryResult;
 use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
 use super::load;
 use super::writer::WriterSettings;
-use crate::domain::{Answered, Command, Entry, MessageId, Receipt, Refusal, Timestamp, decide};
+use crate::domain::{Answered, Command, Entry, MessageId, Receipt, Refusal, World, decide};
 use crate::error::{Error, Result};
 use crate::store::{Conn, DbError};
 
@@ -106,10 +105,7 @@ impl Unsure {
 /// Which of these commands' messages are in the database.
 ///
 /// The lock of the write transaction makes sure that the broken session is over.
-pub async fn committed(
-    conn: &mut Conn,
-    unsure: &[Unsure],
-) -> std::result::Result<HashMap<MessageId, Answered>, DbError> {
+pub async fn committed(conn: &Conn, unsure: &[Unsure]) -> std::result::Result<HashMap<MessageId, Answered>, DbError> {
     let keys: HashSet<MessageId> = unsure.iter().filter_map(Unsure::key).collect();
     conn.write(async |conn| load::answered(conn, &keys).await).await
 }
@@ -121,7 +117,7 @@ struct Decided {
 }
 
 /// Commits a batch and answers everyone in it.
-pub async fn commit(conn: &mut Conn, settings: &WriterSettings, batch: Vec<Waiting>) -> Outcome {
+pub async fn commit(conn: &Conn, settings: &WriterSettings, batch: Vec<Waiting>) -> Outcome {
     let (commands, answers): (Vec<Command>, Vec<Answer>) = batch.into_iter().map(|w| (w.command, w.answer)).unzip();
     let (failed, decided) = transact(conn, settings, &commands).await;
     let Some(failed) = failed else {
@@ -156,12 +152,7 @@ fn nothing_done(about_data: bool, failed: &DbError) -> Error {
 }
 
 /// A batch that the database refuses for its data is retried one by one, so that only the culprit fails.
-async fn one_by_one(
-    conn: &mut Conn,
-    settings: &WriterSettings,
-    commands: Vec<Command>,
-    answers: Vec<Answer>,
-) -> Outcome {
+async fn one_by_one(conn: &Conn, settings: &WriterSettings, commands: Vec<Command>, answers: Vec<Answer>) -> Outcome {
     let mut waiting = commands.into_iter().zip(answers);
     while let Some((command, answer)) = waiting.next() {
         let outcome = Box::pin(commit(conn, settings, vec![Waiting { command, answer }])).await;
@@ -186,37 +177,34 @@ fn settle(settings: &WriterSettings, answers: Vec<Answer>, decided: Decided) {
 }
 
 /// The transaction. The decisions are returned also when it failed, for when COMMIT was not answered.
-async fn transact(conn: &mut Conn, settings: &WriterSettings, commands: &[Command]) -> (Option<DbError>, Decided) {
+async fn transact(conn: &Conn, settings: &WriterSettings, commands: &[Command]) -> (Option<DbError>, Decided) {
     let mut decided = Decided { answers: Vec::new(), entries: Vec::new() };
     let slot = &mut decided;
-    let written = conn
-        .write(async |conn| {
-            *slot = decide_all(conn, settings, commands, settings.clock.now()).await?;
-            Ok(())
-        })
-        .await;
-    (written.err(), decided)
+    let loaded = async |conn: &Conn| load::world(conn, commands).await;
+    let written = conn.write_after(loaded, async |conn, (mut world, head)| {
+        let (answers, ledger) = decide_all(&mut world, head, settings, commands);
+        slot.answers = answers;
+        slot.entries = ledger.save(conn, &world).await?;
+        Ok(())
+    });
+    (written.await.err(), decided)
 }
 
-async fn decide_all(
-    conn: &mut Conn,
+fn decide_all(
+    world: &mut World,
+    head: i64,
     settings: &WriterSettings,
     commands: &[Command],
-    now: Timestamp,
-) -> QueryResult<Decided> {
-    let (mut world, head) = load::world(conn, commands).await?;
+) -> (Vec<std::result::Result<Receipt, Refusal>>, Ledger) {
+    let now = settings.clock.now();
     let mut ledger = Ledger::new(head, now);
-    let mut answers = Vec::with_capacity(commands.len());
-    for command in commands {
-        let decision = decide(&world, settings.rules, command, now);
-        answers.push(decision.map(|(receipt, events)| {
-            for event in &events {
-                world.apply(event);
-            }
-            ledger.record(&mut world, events);
-            receipt
-        }));
-    }
-    let entries = ledger.save(conn, &world).await?;
-    Ok(Decided { answers, entries })
+    let decided = commands.iter().map(|command| {
+        let (receipt, events) = decide(world, settings.rules, command, now)?;
+        for event in &events {
+            world.apply(event);
+        }
+        ledger.record(world, events);
+        Ok(receipt)
+    });
+    (decided.collect(), ledger)
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use diesel::upsert::excluded;
 use diesel::{ExpressionMethods, QueryDsl, QueryResult, sql_query};
 use diesel_async::RunQueryDsl;
+use futures_util::join;
 
 use crate::domain::{
     AttachmentId, CompanyId, Contract, Entry, EntryKind, Event, Message, News, Number, ObjectId, Profile, Room, RoomId,
@@ -12,7 +13,7 @@ use crate::domain::{
 };
 use crate::on;
 use crate::store::Conn;
-use crate::store::bulk::{BULK_ROWS, Bulk, Keep};
+use crate::store::bulk::{Bulk, Keep, pieces};
 use crate::store::rows::{
     AttachmentRow, CampaignRow, CompanyRow, ContractChangeRow, ContractRow, LogRow, MessageRow, ParticipantRow,
     RoomRow, UploadRow, UserRow,
@@ -25,13 +26,13 @@ use crate::store::types::{LogKind, sql};
 /// Inserts rows, or replaces the named columns of those whose key is there.
 macro_rules! upsert {
     ($conn:expr, $table:ident ($($key:ident),+) = $rows:expr; $($column:ident),+) => {{
-        for rows in $rows.chunks(BULK_ROWS) {
+        for rows in pieces(&$rows) {
             on!($conn, |c| diesel::insert_into($table::table)
                 .values(Bulk(rows))
                 .on_conflict(($($table::$key),+))
                 .do_update()
                 .set(($($table::$column.eq(excluded($table::$column))),+,))
-                .kept_for(rows.len())
+                .kept()
                 .execute(c))?;
         }
     }};
@@ -40,8 +41,8 @@ macro_rules! upsert {
 /// Inserts rows whose keys are new.
 macro_rules! insert {
     ($conn:expr, $table:ident = $rows:expr) => {{
-        for rows in $rows.chunks(BULK_ROWS) {
-            on!($conn, |c| diesel::insert_into($table::table).values(Bulk(rows)).kept_for(rows.len()).execute(c))?;
+        for rows in pieces($rows) {
+            on!($conn, |c| diesel::insert_into($table::table).values(Bulk(rows)).kept().execute(c))?;
         }
     }};
 }
@@ -61,6 +62,7 @@ pub struct Ledger {
     users: HashSet<UserId>,
     campaigns: HashMap<crate::domain::CampaignId, CampaignRow>,
     joined: Vec<(UserId, CompanyId)>,
+    opened: HashSet<RoomId>,
     rooms: HashSet<RoomId>,
     wrote: HashMap<(RoomId, UserId), Number>,
     viewed: HashMap<(RoomId, UserId), i64>,
@@ -83,6 +85,7 @@ impl Ledger {
             users: HashSet::new(),
             campaigns: HashMap::new(),
             joined: Vec::new(),
+            opened: HashSet::new(),
             rooms: HashSet::new(),
             wrote: HashMap::new(),
             viewed: HashMap::new(),
@@ -103,7 +106,7 @@ impl Ledger {
     fn record_one(&mut self, world: &mut World, event: Event, changed: Option<Contract>) {
         match event {
             Event::RoomCreated { room } => {
-                self.rooms.insert(room.id);
+                self.opened.insert(room.id);
             }
             Event::MessageSent { message, first } => self.record_message(world, *message, first, changed),
             Event::ContractChanged(changed) => self.contract_changes.push(changed.into()),
@@ -212,17 +215,23 @@ impl Ledger {
         self.log.push(row);
     }
 
-    /// Writes everything, parents before children, and hands out the entries to tell.
+    /// Writes everything, what others refer to first, and hands out the entries to tell.
     ///
     /// # Errors
     /// What the database said; the transaction is then rolled back.
-    pub async fn save(self, conn: &mut Conn, world: &World) -> QueryResult<Vec<Entry>> {
+    pub async fn save(self, conn: &Conn, world: &World) -> QueryResult<Vec<Entry>> {
         save_directory(conn, &self, world).await?;
-        save_rooms(conn, &self, world).await?;
-        save_files(conn, &self).await?;
-        save_messages(conn, &self, world).await?;
-        save_participants(conn, &self, world).await?;
-        insert!(conn, log = &self.log);
+        save_rooms(conn, &self.opened, world).await?;
+        let known: HashSet<RoomId> = self.rooms.difference(&self.opened).copied().collect();
+        let (rooms, files, messages, contracts, participants, log) = join!(
+            save_rooms(conn, &known, world),
+            save_files(conn, &self),
+            save_messages(conn, &self),
+            save_contracts(conn, &self, world),
+            save_participants(conn, &self, world),
+            save_log(conn, &self),
+        );
+        rooms.and(files).and(messages).and(contracts).and(participants).and(log)?;
         Ok(self.entries)
     }
 }
@@ -245,7 +254,7 @@ fn profile(world: &World, room: &Room, id: UserId, side: Side) -> Option<Profile
     Some(world.users.get(&id)?.profile_on(side, room.company_id, &world.companies))
 }
 
-async fn save_directory(conn: &mut Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
+async fn save_directory(conn: &Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
     let of = ledger.companies.iter().filter_map(|id| world.companies.get(id));
     let rows: Vec<CompanyRow> = of.cloned().map(CompanyRow::from).collect();
     upsert!(conn, companies (id) = rows; name, logo_url);
@@ -261,7 +270,7 @@ async fn save_directory(conn: &mut Conn, ledger: &Ledger, world: &World) -> Quer
 }
 
 /// Someone who joins a company starts with everything seen. (Both databases read `$1` and `$2`.)
-async fn join(conn: &mut Conn, user: UserId, company: CompanyId) -> QueryResult<()> {
+async fn join(conn: &Conn, user: UserId, company: CompanyId) -> QueryResult<()> {
     const JOIN: &str = "INSERT INTO participants (room_id, user_id, seen_till, last_wrote, last_viewed) \
                         SELECT id, $1, last_number, 0, 0 FROM rooms WHERE company_id = $2 \
                         ON CONFLICT (room_id, user_id) DO UPDATE SET seen_till = excluded.seen_till";
@@ -269,14 +278,14 @@ async fn join(conn: &mut Conn, user: UserId, company: CompanyId) -> QueryResult<
     Ok(())
 }
 
-async fn save_rooms(conn: &mut Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
-    let of = ledger.rooms.iter().filter_map(|id| world.rooms.get(id));
+async fn save_rooms(conn: &Conn, ids: &HashSet<RoomId>, world: &World) -> QueryResult<()> {
+    let of = ids.iter().filter_map(|id| world.rooms.get(id));
     let rows: Vec<RoomRow> = of.cloned().map(RoomRow::from).collect();
     upsert!(conn, rooms (id) = rows; selected_campaign_id, last_number, last_at, last_position);
     Ok(())
 }
 
-async fn save_files(conn: &mut Conn, ledger: &Ledger) -> QueryResult<()> {
+async fn save_files(conn: &Conn, ledger: &Ledger) -> QueryResult<()> {
     insert!(conn, uploads = &ledger.uploads);
     insert!(conn, attachments = &ledger.files);
     if !ledger.files.is_empty() {
@@ -292,8 +301,17 @@ async fn save_files(conn: &mut Conn, ledger: &Ledger) -> QueryResult<()> {
     Ok(())
 }
 
-async fn save_messages(conn: &mut Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
+async fn save_messages(conn: &Conn, ledger: &Ledger) -> QueryResult<()> {
     insert!(conn, messages = &ledger.messages);
+    Ok(())
+}
+
+async fn save_log(conn: &Conn, ledger: &Ledger) -> QueryResult<()> {
+    insert!(conn, log = &ledger.log);
+    Ok(())
+}
+
+async fn save_contracts(conn: &Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
     insert!(conn, contract_changes = &ledger.contract_changes);
     let changed: HashSet<_> = ledger.contract_changes.iter().map(|row| (row.room_id, row.campaign_id)).collect();
     let of = changed.iter().filter_map(|(room_id, campaign)| {
@@ -305,7 +323,7 @@ async fn save_messages(conn: &mut Conn, ledger: &Ledger, world: &World) -> Query
     Ok(())
 }
 
-async fn save_participants(conn: &mut Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
+async fn save_participants(conn: &Conn, ledger: &Ledger, world: &World) -> QueryResult<()> {
     let seen = |key: &(RoomId, UserId)| world.seen.get(key).copied().unwrap_or(Number::ZERO);
     let row = |key: &(RoomId, UserId), last_wrote, last_viewed| ParticipantRow {
         room_id: key.0,

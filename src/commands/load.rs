@@ -3,16 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, QueryResult, SelectableHelper};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, QueryDsl, QueryResult,
+    SelectableHelper,
+};
 use diesel_async::RunQueryDsl;
+use futures_util::join;
 
 use crate::domain::{
     Answered, AttachmentId, CampaignId, Change, Command, CompanyId, Contract, Direction, DirectoryOperation, Draft,
-    DraftFile, Fingerprint, MessageId, Number, Room, RoomId, Step, StoredFile, Upload, UserId, World,
+    DraftFile, Fingerprint, MessageId, Number, RoomId, Step, StoredFile, Upload, User, UserId, World,
 };
 use crate::on;
-use crate::store::rows::{AttachmentRow, ContractRow, RoomRow};
-use crate::store::schema::{attachments, contracts, messages, participants, rooms, uploads};
+use crate::store::rows::{AttachmentRow, CompanyRow, ContractRow, RoomRow, UserRow};
+use crate::store::schema::{attachments, companies, contracts, messages, participants, rooms, uploads, users};
 use crate::store::{Conn, directory, log};
 
 /// What the commands name.
@@ -113,69 +117,113 @@ fn list<T: Copy + Eq + Hash>(set: &HashSet<T>) -> Vec<T> {
     set.iter().copied().collect()
 }
 
-/// Loads what the commands may look at, and the log's newest position.
+/// Loads what the commands may look at, and the log's newest position: all that only their words are needed for at
+/// once, and then what the rooms are needed for, which most batches do without.
 ///
 /// # Errors
 /// What the database said.
-pub async fn world(conn: &mut Conn, commands: &[Command]) -> QueryResult<(World, i64)> {
-    let mut named = Named::by(commands);
-    let rooms = load_rooms(conn, &named).await?;
-    let users = directory::users(conn, &list(&named.users)).await?;
-    named.companies.extend(rooms.values().map(|room| room.company_id));
-    named.companies.extend(users.values().filter_map(|user| user.company_id));
-    let pairs: HashMap<_, _> = rooms.values().map(|room| ((room.company_id, room.creator_id), room.id)).collect();
-    let new_rooms: HashSet<CompanyId> =
-        named.pairs.iter().filter(|pair| !pairs.contains_key(pair)).map(|(company, _)| *company).collect();
-    // The creators of rooms are named in `room_created_with_you` only, and are then among the users already.
-    let world = World {
-        companies: directory::companies(conn, &list(&named.companies)).await?,
-        campaigns: directory::campaigns(conn, &list(&named.campaigns)).await?,
-        contracts: load_contracts(conn, &named, &rooms).await?,
-        seen: load_seen(conn, &named).await?,
-        answered: answered(conn, &named.keys).await?,
-        files: load_files(conn, &named).await?,
-        unattached: load_unattached(conn, &named).await?,
-        employees: directory::employees(conn, &list(&new_rooms)).await?,
-        counterparties: load_counterparties(conn, &named).await?,
-        users,
-        rooms,
-        pairs,
+pub async fn world(conn: &Conn, commands: &[Command]) -> QueryResult<(World, i64)> {
+    let named = Named::by(commands);
+    let (companies, campaigns) = (list(&named.companies), list(&named.campaigns));
+    let (rooms, of_pairs, users, companies, campaigns, seen, answered, files, unattached, counterparties, head) = join!(
+        rooms_by_id(conn, &named),
+        rooms_by_pair(conn, &named),
+        load_users(conn, &named),
+        directory::companies(conn, &companies),
+        directory::campaigns(conn, &campaigns),
+        load_seen(conn, &named),
+        answered(conn, &named.keys),
+        load_files(conn, &named),
+        load_unattached(conn, &named),
+        load_counterparties(conn, &named),
+        log::head(conn),
+    );
+    let mut world = World {
+        companies: companies?,
+        campaigns: campaigns?,
+        seen: seen?,
+        answered: answered?,
+        files: files?,
+        unattached: unattached?,
+        counterparties: counterparties?,
+        ..World::default()
     };
-    let head = log::head(conn).await?;
-    Ok((world, head))
+    for (user, company) in users? {
+        world.companies.extend(company.map(|company| (company.id, company.into())));
+        world.users.insert(user.id, user.into());
+    }
+    for (room, company, contract) in rooms?.into_iter().chain(of_pairs?) {
+        world.companies.insert(company.id, company.into());
+        world.contracts.extend(contract.map(|row| ((row.room_id, row.campaign_id), row.into())));
+        world.pairs.insert((room.company_id, room.creator_id), room.id);
+        world.rooms.insert(room.id, room.into());
+    }
+    let (contracts, employees) = join!(load_contracts(conn, &named, &world), load_employees(conn, &named, &world));
+    world.contracts.extend(contracts?);
+    world.employees = employees?;
+    Ok((world, head?))
 }
 
-async fn load_rooms(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<RoomId, Room>> {
-    let mut rows: Vec<RoomRow> = Vec::new();
-    if !named.rooms.is_empty() {
-        let ids = list(&named.rooms);
-        rows = on!(conn, |c| rooms::table.filter(rooms::id.eq_any(&ids)).select(RoomRow::as_select()).load(c))?;
-    }
-    if !named.pairs.is_empty() {
-        let companies: Vec<CompanyId> = named.pairs.iter().map(|pair| pair.0).collect();
-        let creators: Vec<UserId> = named.pairs.iter().map(|pair| pair.1).collect();
-        let of_pairs: Vec<RoomRow> = on!(conn, |c| rooms::table
-            .filter(rooms::creator_id.eq_any(&creators).and(rooms::company_id.eq_any(&companies)))
-            .select(RoomRow::as_select())
-            .load(c))?;
-        // The two lists name more pairs than were asked for.
-        rows.extend(of_pairs.into_iter().filter(|row| named.pairs.contains(&(row.company_id, row.creator_id))));
-    }
-    Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+/// A room, its company, and its contract about the selected campaign.
+type FoundRoom = (RoomRow, CompanyRow, Option<ContractRow>);
+
+/// The rooms that pass a filter. (A macro, since the type of such a query differs from filter to filter.)
+macro_rules! rooms_where {
+    ($conn:expr, $filter:expr) => {
+        on!($conn, |c| rooms::table
+            .inner_join(companies::table)
+            .left_join(contracts::table.on(
+                contracts::room_id.eq(rooms::id).and(contracts::campaign_id.nullable().eq(rooms::selected_campaign_id))
+            ),)
+            .filter($filter)
+            .select((RoomRow::as_select(), CompanyRow::as_select(), Option::<ContractRow>::as_select()))
+            .load(c))
+    };
 }
 
+async fn rooms_by_id(conn: &Conn, named: &Named) -> QueryResult<Vec<FoundRoom>> {
+    if named.rooms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = list(&named.rooms);
+    rooms_where!(conn, rooms::id.eq_any(&ids))
+}
+
+async fn rooms_by_pair(conn: &Conn, named: &Named) -> QueryResult<Vec<FoundRoom>> {
+    if named.pairs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (companies, creators): (Vec<CompanyId>, Vec<UserId>) = named.pairs.iter().copied().unzip();
+    let mut found: Vec<FoundRoom> =
+        rooms_where!(conn, rooms::creator_id.eq_any(&creators).and(rooms::company_id.eq_any(&companies)))?;
+    // The two lists name more pairs than were asked for.
+    found.retain(|(room, ..)| named.pairs.contains(&(room.company_id, room.creator_id)));
+    Ok(found)
+}
+
+async fn load_users(conn: &Conn, named: &Named) -> QueryResult<Vec<(UserRow, Option<CompanyRow>)>> {
+    if named.users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = list(&named.users);
+    on!(conn, |c| users::table
+        .left_join(companies::table.on(companies::id.nullable().eq(users::company_id)))
+        .filter(users::id.eq_any(&ids))
+        .select((UserRow::as_select(), Option::<CompanyRow>::as_select()))
+        .load(c))
+}
+
+/// The contracts of the rooms about campaigns that are named; those about the selected ones come with the rooms.
 async fn load_contracts(
-    conn: &mut Conn,
+    conn: &Conn,
     named: &Named,
-    rooms: &HashMap<RoomId, Room>,
+    world: &World,
 ) -> QueryResult<HashMap<(RoomId, CampaignId), Contract>> {
-    let mut campaigns = named.campaigns.clone();
-    campaigns.extend(rooms.values().filter_map(|room| room.selected_campaign_id));
-    if campaigns.is_empty() || rooms.is_empty() {
+    if named.campaigns.is_empty() || world.rooms.is_empty() {
         return Ok(HashMap::new());
     }
-    let campaigns = list(&campaigns);
-    let ids: Vec<RoomId> = rooms.keys().copied().collect();
+    let campaigns = list(&named.campaigns);
+    let ids: Vec<RoomId> = world.rooms.keys().copied().collect();
     let rows: Vec<ContractRow> = on!(conn, |c| contracts::table
         .filter(contracts::room_id.eq_any(&ids).and(contracts::campaign_id.eq_any(&campaigns)))
         .select(ContractRow::as_select())
@@ -183,7 +231,14 @@ async fn load_contracts(
     Ok(rows.into_iter().map(|row| ((row.room_id, row.campaign_id), row.into())).collect())
 }
 
-async fn load_seen(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<(RoomId, UserId), Number>> {
+/// Who will be told of the rooms that do not exist yet.
+async fn load_employees(conn: &Conn, named: &Named, world: &World) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
+    let new = named.pairs.iter().filter(|pair| !world.pairs.contains_key(pair));
+    let companies: HashSet<CompanyId> = new.map(|(company, _)| *company).collect();
+    directory::employees(conn, &list(&companies)).await
+}
+
+async fn load_seen(conn: &Conn, named: &Named) -> QueryResult<HashMap<(RoomId, UserId), Number>> {
     if named.viewers.is_empty() {
         return Ok(HashMap::new());
     }
@@ -199,7 +254,7 @@ async fn load_seen(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<(RoomI
 ///
 /// # Errors
 /// What the database said.
-pub async fn answered(conn: &mut Conn, keys: &HashSet<MessageId>) -> QueryResult<HashMap<MessageId, Answered>> {
+pub async fn answered(conn: &Conn, keys: &HashSet<MessageId>) -> QueryResult<HashMap<MessageId, Answered>> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
@@ -212,7 +267,7 @@ pub async fn answered(conn: &mut Conn, keys: &HashSet<MessageId>) -> QueryResult
     Ok(rows.into_iter().map(answered).collect())
 }
 
-async fn load_files(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<AttachmentId, StoredFile>> {
+async fn load_files(conn: &Conn, named: &Named) -> QueryResult<HashMap<AttachmentId, StoredFile>> {
     if named.files.is_empty() {
         return Ok(HashMap::new());
     }
@@ -224,7 +279,7 @@ async fn load_files(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<Attac
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
 
-async fn load_unattached(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<UserId, i64>> {
+async fn load_unattached(conn: &Conn, named: &Named) -> QueryResult<HashMap<UserId, i64>> {
     let mut held = HashMap::new();
     for owner in &named.uploaders {
         held.insert(*owner, unattached(conn, *owner).await?);
@@ -233,17 +288,21 @@ async fn load_unattached(conn: &mut Conn, named: &Named) -> QueryResult<HashMap<
 }
 
 /// Bytes that somebody holds in files no message holds, and in uploads under way.
-async fn unattached(conn: &mut Conn, owner: UserId) -> QueryResult<i64> {
-    let sizes: Vec<i64> = on!(conn, |c| attachments::table
-        .filter(attachments::owner.eq(owner).and(attachments::room_id.is_null()))
-        .select(attachments::size)
-        .load(c))?;
-    let reserved: Vec<i64> =
-        on!(conn, |c| uploads::table.filter(uploads::owner.eq(owner)).select(uploads::reserved).load(c))?;
-    Ok(sizes.iter().chain(&reserved).sum())
+async fn unattached(conn: &Conn, owner: UserId) -> QueryResult<i64> {
+    let sizes = async {
+        on!(conn, |c| attachments::table
+            .filter(attachments::owner.eq(owner).and(attachments::room_id.is_null()))
+            .select(attachments::size)
+            .load::<i64>(c))
+    };
+    let reserved = async {
+        on!(conn, |c| uploads::table.filter(uploads::owner.eq(owner)).select(uploads::reserved).load::<i64>(c))
+    };
+    let (sizes, reserved) = join!(sizes, reserved);
+    Ok(sizes?.iter().chain(&reserved?).sum())
 }
 
-async fn load_counterparties(conn: &mut Conn, named: &Named) -> QueryResult<HashSet<(UserId, CompanyId)>> {
+async fn load_counterparties(conn: &Conn, named: &Named) -> QueryResult<HashSet<(UserId, CompanyId)>> {
     if named.movers.is_empty() {
         return Ok(HashSet::new());
     }

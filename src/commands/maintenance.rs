@@ -27,7 +27,7 @@ pub enum Maintenance {
 }
 
 /// Does one piece of it in a transaction; returns how many rows it touched.
-pub async fn run(conn: &mut Conn, what: Maintenance) -> Result<usize, DbError> {
+pub async fn run(conn: &Conn, what: Maintenance) -> Result<usize, DbError> {
     conn.write(async |conn| match what {
         Maintenance::TrimLog { before } => trim(conn, before).await,
         Maintenance::ExpireFiles { before } => expire(conn, before).await,
@@ -39,7 +39,7 @@ pub async fn run(conn: &mut Conn, what: Maintenance) -> Result<usize, DbError> {
     .await
 }
 
-async fn trim(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
+async fn trim(conn: &Conn, before: Timestamp) -> QueryResult<usize> {
     let deleted = log::delete_oldest(conn, before, ROWS_AT_ONCE).await?;
     if deleted > 0 {
         let trimmed = meta::trimmed(conn).await? + i64::try_from(deleted).unwrap_or(0);
@@ -48,7 +48,7 @@ async fn trim(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
     Ok(deleted)
 }
 
-async fn expire(conn: &mut Conn, before: Timestamp) -> QueryResult<usize> {
+async fn expire(conn: &Conn, before: Timestamp) -> QueryResult<usize> {
     let rows: Vec<AttachmentRow> = on!(conn, |c| attachments::table
         .filter(attachments::room_id.is_null().and(attachments::at.lt(before)))
         .limit(ROWS_AT_ONCE)

@@ -148,19 +148,31 @@ impl Task {
             return;
         }
         metrics::histogram!("haggle_batch_commands").record(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-        let Some(mut conn) = self.connect().await else {
+        let Some(conn) = self.connect().await else {
             batch.into_iter().for_each(refuse);
             return;
         };
         let began = Instant::now();
         conn.limit(COMMIT_WITHIN);
-        match batch::commit(&mut conn, &self.settings, batch).await {
-            batch::Outcome::Committed => self.conn = Some(conn),
+        match batch::commit(&conn, &self.settings, batch).await {
+            batch::Outcome::Committed => {
+                self.tidy(&conn).await;
+                self.conn = Some(conn);
+            }
             batch::Outcome::ConnectionLost(unsure) => {
                 // Closes it, so that the server ends what it was at.
                 drop(conn);
                 self.settle(unsure, began).await;
                 self.shed(PATIENCE);
+            }
+        }
+    }
+
+    async fn tidy(&self, conn: &Conn) {
+        if let Err(failed) = conn.tidy().await {
+            tracing::warn!(error = %failed.error, "after a commit");
+            if failed.is_disk_failure() {
+                self.settings.fatal.cancel();
             }
         }
     }
@@ -172,9 +184,9 @@ impl Task {
         }
         let reached = self.settings.fatal.run_until_cancelled(reach(&self.store));
         let known = match tokio::time::timeout(REACH_WITHIN, reached).await {
-            Ok(Some(mut conn)) => {
+            Ok(Some(conn)) => {
                 conn.limit((COMMIT_WITHIN + REACH_WITHIN).saturating_sub(began.elapsed()));
-                let known = batch::committed(&mut conn, &unsure).await.ok();
+                let known = batch::committed(&conn, &unsure).await.ok();
                 self.conn = known.is_some().then_some(conn);
                 known
             }
@@ -189,9 +201,9 @@ impl Task {
 
     async fn maintain(&mut self, what: Maintenance) -> Result<usize> {
         let away = || Error::Unavailable("the database is away".to_owned());
-        let mut conn = self.connect().await.ok_or_else(away)?;
+        let conn = self.connect().await.ok_or_else(away)?;
         conn.limit(COMMIT_WITHIN);
-        let done = maintenance::run(&mut conn, what).await;
+        let done = maintenance::run(&conn, what).await;
         if done.is_ok() {
             self.conn = Some(conn);
         }

@@ -97,13 +97,13 @@ async fn read_log(hub: &Hub, store: &Store) -> Result<()> {
 
 async fn read_to_head(hub: &Hub, store: &Store) -> Result<()> {
     loop {
-        let mut conn = store.reader().await?;
+        let conn = store.reader().await?;
         let after = hub.position();
-        let entries = log::entries(&mut conn, Audience::Everything, after, i64::MAX, ENTRIES_AT_ONCE).await?;
+        let entries = log::entries(&conn, Audience::Everything, after, i64::MAX, ENTRIES_AT_ONCE).await?;
         let more = entries.len() == ENTRIES_AT_ONCE;
         if !hub.deliver(entries) {
             // Trimmed while this node was cut off.
-            let head = log::head(&mut conn).await?;
+            let head = log::head(&conn).await?;
             tracing::warn!(after, head, "the log has a gap here; streams begin anew");
             hub.jump(head);
         }

@@ -147,7 +147,7 @@ impl OpenStream {
     }
 
     async fn look_up(&self) -> Result<Place> {
-        let mut conn = self.store.reader().await?;
+        let conn = self.store.reader().await?;
         conn.read(async |conn| {
             let known = log::head(conn).await?;
             let (company, creator_of, access_since) = match self.opening.user {
@@ -165,7 +165,7 @@ impl OpenStream {
     }
 
     /// Whether the cursor that the client sent can be resumed; silence is not an answer.
-    async fn start(&self, conn: &mut Conn, audience: Audience, head: i64, access_since: i64) -> QueryResult<Start> {
+    async fn start(&self, conn: &Conn, audience: Audience, head: i64, access_since: i64) -> QueryResult<Start> {
         let Some(text) = &self.opening.cursor else { return Ok(Start::Fresh) };
         let Ok(cursor) = text.parse::<Cursor>() else { return Ok(Start::Resync(ResyncReason::UnknownCursor)) };
         let reason = if cursor.epoch != self.hub.epoch {
@@ -231,8 +231,8 @@ impl OpenStream {
     /// Sends one page of the log; returns the position that was reached.
     async fn replay_log(&self, audience: Audience, after: i64, until: i64) -> Result<i64> {
         let entries = {
-            let mut conn = self.store.reader().await?;
-            log::entries(&mut conn, audience, after, until, ENTRIES_AT_ONCE).await?
+            let conn = self.store.reader().await?;
+            log::entries(&conn, audience, after, until, ENTRIES_AT_ONCE).await?
         };
         let whole = entries.len() < ENTRIES_AT_ONCE;
         let reached = entries.last().filter(|_| !whole).map_or(until, |entry| entry.position);
@@ -253,7 +253,7 @@ impl OpenStream {
 }
 
 /// Whether there is more to replay than is worth it. Most who come back have missed little: there is nothing to count.
-async fn is_far_behind(conn: &mut Conn, audience: Audience, after: i64, head: i64) -> QueryResult<bool> {
+async fn is_far_behind(conn: &Conn, audience: Audience, after: i64, head: i64) -> QueryResult<bool> {
     let behind = usize::try_from(head - after).unwrap_or(0);
     Ok(behind > REPLAY_ENTRIES && log::count(conn, audience, after, REPLAY_ENTRIES + 1).await? > REPLAY_ENTRIES)
 }

@@ -69,8 +69,8 @@ pub async fn upload_attachment(
     let (status, file) = if receipt == (Receipt::Uploaded { created: true }) {
         (StatusCode::CREATED, sent)
     } else {
-        let mut conn = app.store.reader().await?;
-        (StatusCode::OK, queries::readable_file(&mut conn, queries::Reader::User(caller.user), id).await?)
+        let conn = app.store.reader().await?;
+        (StatusCode::OK, queries::readable_file(&conn, queries::Reader::User(caller.user), id).await?)
     };
     let link = app.hub.link(&file, Some(caller.user));
     Ok((status, axum::Json(Attachment::new(file, link))).into_response())
@@ -90,8 +90,8 @@ pub async fn get_attachment(
     caller: AnyCaller,
     Path(id): Path<AttachmentId>,
 ) -> Result<axum::Json<Attachment>> {
-    let mut conn = app.store.reader().await?;
-    let file = queries::readable_file(&mut conn, caller.reader(), id).await?;
+    let conn = app.store.reader().await?;
+    let file = queries::readable_file(&conn, caller.reader(), id).await?;
     let link = app.hub.link(&file, caller.user());
     Ok(axum::Json(Attachment::new(file, link)))
 }
@@ -144,8 +144,8 @@ pub async fn download_attachment(
         Reader::Service => queries::Reader::Service,
     };
     let file = {
-        let mut conn = app.store.reader().await?;
-        queries::readable_file(&mut conn, reader, id).await.map_err(|error| match error {
+        let conn = app.store.reader().await?;
+        queries::readable_file(&conn, reader, id).await.map_err(|error| match error {
             Error::Unavailable(_) | Error::Internal(_) => error,
             _ => void(),
         })?

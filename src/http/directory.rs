@@ -109,7 +109,7 @@ pub async fn get_user(
     _: Service,
     Path(id): Path<UserId>,
 ) -> Result<axum::Json<DirectoryUser>> {
-    let user = directory::user(&mut app.store.reader().await?, id).await?;
+    let user = directory::user(&app.store.reader().await?, id).await?;
     user.map(|user| axum::Json(user.into())).ok_or(Error::NotFound)
 }
 
@@ -152,7 +152,7 @@ pub async fn get_company(
     _: Service,
     Path(id): Path<CompanyId>,
 ) -> Result<axum::Json<Company>> {
-    let company = directory::company(&mut app.store.reader().await?, id).await?;
+    let company = directory::company(&app.store.reader().await?, id).await?;
     company.map(|company| axum::Json(company.into())).ok_or(Error::NotFound)
 }
 
@@ -196,7 +196,7 @@ pub async fn get_campaign(
     _: Service,
     Path(id): Path<CampaignId>,
 ) -> Result<axum::Json<CampaignInfo>> {
-    let campaign = directory::campaign(&mut app.store.reader().await?, id).await?;
+    let campaign = directory::campaign(&app.store.reader().await?, id).await?;
     campaign.map(|campaign| axum::Json(campaign.into())).ok_or(Error::NotFound)
 }
 

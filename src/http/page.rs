@@ -102,8 +102,8 @@ struct Listing {
 
 async fn list_directory(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Answer<Listing>> {
     require_own_page(&app, &headers, &uri)?;
-    let mut conn = app.store.reader().await?;
-    let (users, companies, campaigns) = directory::listing(&mut conn, LISTED).await?;
+    let conn = app.store.reader().await?;
+    let (users, companies, campaigns) = directory::listing(&conn, LISTED).await?;
     Ok(Answer(Listing {
         users: users.into_iter().map(DirectoryUser::from).collect(),
         companies: companies.into_iter().map(Company::from).collect(),

@@ -170,8 +170,8 @@ pub async fn update_typing(
     request: Request,
 ) -> Result<StatusCode> {
     let CurrentlyTypingUpdate { typing } = member_body(&app, caller, room_id, request).await?;
-    let mut conn = app.store.reader().await?;
-    let (room, _) = queries::readable_room(&mut conn, queries::Reader::User(caller.user), room_id).await?;
+    let conn = app.store.reader().await?;
+    let (room, _) = queries::readable_room(&conn, queries::Reader::User(caller.user), room_id).await?;
     app.hub.set_typing(room_id, (room.creator_id, room.company_id), caller.user, typing);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -213,9 +213,9 @@ pub async fn list_rooms(
     }
     let cursor = params.cursor.map(|text| text.parse::<PageCursor>()).transpose();
     let cursor = cursor.map_err(|why| Error::field("/cursor", why.to_string()))?;
-    let mut conn = app.store.reader().await?;
+    let conn = app.store.reader().await?;
     let page = RoomsPage { limit, cursor };
-    let rooms = queries::rooms(&mut conn, caller.user, page, &app.view(Some(caller.user))).await?;
+    let rooms = queries::rooms(&conn, caller.user, page, &app.view(Some(caller.user))).await?;
     let mut headers = HeaderMap::new();
     if let Some(next) = &rooms.next
         && let Ok(link) = HeaderValue::from_str(&format!("</v1/rooms?limit={limit}&cursor={next}>; rel=\"next\""))
@@ -258,9 +258,9 @@ pub async fn query_room(
         return Err(Error::field("/message_qty", format!("must be 0 to {PAGE_MAX}")));
     }
     let before = params.message_before.map(message_number).transpose()?;
-    let mut conn = app.store.reader().await?;
+    let conn = app.store.reader().await?;
     let page = RoomPage { quantity, before };
-    let room = queries::room(&mut conn, caller.reader(), room_id, page, &app.view(caller.user())).await?;
+    let room = queries::room(&conn, caller.reader(), room_id, page, &app.view(caller.user())).await?;
     Ok(axum::Json(room))
 }
 
@@ -287,8 +287,8 @@ pub async fn query_contract_history(
     caller: AnyCaller,
     Path((room_id, campaign_id)): Path<(RoomId, CampaignId)>,
 ) -> Result<axum::Json<ContractHistory>> {
-    let mut conn = app.store.reader().await?;
+    let conn = app.store.reader().await?;
     let path = ContractPath { room_id, campaign_id };
-    let history = queries::history(&mut conn, caller.reader(), path, &app.view(caller.user())).await?;
+    let history = queries::history(&conn, caller.reader(), path, &app.view(caller.user())).await?;
     Ok(axum::Json(history))
 }

@@ -27,7 +27,7 @@ pub struct ContractPath {
 /// # Errors
 /// [`Refusal::NotFound`] if there was never a contract, or the room is not the reader's.
 pub async fn history(
-    conn: &mut Conn,
+    conn: &Conn,
     reader: Reader,
     path: ContractPath,
     view: &View<'_>,
@@ -58,7 +58,7 @@ pub async fn history(
     .await
 }
 
-async fn changes(conn: &mut Conn, path: ContractPath) -> QueryResult<Vec<(Contract, Message)>> {
+async fn changes(conn: &Conn, path: ContractPath) -> QueryResult<Vec<(Contract, Message)>> {
     let rows: Vec<(ContractChangeRow, MessageRow)> =
         on!(conn, |c| contract_changes::table
             .inner_join(messages::table.on(

@@ -51,7 +51,7 @@ pub struct View<'a> {
 /// # Errors
 /// [`Refusal::NotFound`]; for callers whom the directory does not let act, [`Refusal::UnknownUser`] or
 /// [`Refusal::Deactivated`].
-pub async fn readable_room(conn: &mut Conn, reader: Reader, room_id: RoomId) -> Result<(Room, Option<User>)> {
+pub async fn readable_room(conn: &Conn, reader: Reader, room_id: RoomId) -> Result<(Room, Option<User>)> {
     let user = match reader {
         Reader::User(id) => Some(directory::active_user(conn, id).await?),
         Reader::Service => None,
@@ -68,7 +68,7 @@ pub async fn readable_room(conn: &mut Conn, reader: Reader, room_id: RoomId) -> 
 ///
 /// # Errors
 /// As [`readable_room`].
-pub async fn readable_file(conn: &mut Conn, reader: Reader, id: AttachmentId) -> Result<StoredFile> {
+pub async fn readable_file(conn: &Conn, reader: Reader, id: AttachmentId) -> Result<StoredFile> {
     if let Reader::User(user) = reader {
         directory::active_user(conn, user).await?;
     }

@@ -7,6 +7,7 @@ use diesel::pg::Pg;
 use diesel::sqlite::Sqlite;
 use diesel::{ExpressionMethods, QueryDsl, QueryResult, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
+use futures_util::join;
 use uuid::Uuid;
 
 use super::{PAGE_DEFAULT, PAGE_MAX, USERS_LISTED};
@@ -55,13 +56,13 @@ struct EmployeeRow {
 ///
 /// # Errors
 /// What the database said.
-pub async fn people(conn: &mut Conn, rooms: &[Room], also: &[UserId]) -> QueryResult<People> {
+pub async fn people(conn: &Conn, rooms: &[Room], also: &[UserId]) -> QueryResult<People> {
     let room_ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
     let company_ids: HashSet<CompanyId> = rooms.iter().map(|room| room.company_id).collect();
     let company_ids: Vec<CompanyId> = company_ids.into_iter().collect();
-    let active = most_active(conn, &room_ids).await?;
-    let employees = first_employees(conn, &company_ids).await?;
-    let totals = count_employees(conn, &company_ids).await?;
+    let (active, employees, totals) =
+        join!(most_active(conn, &room_ids), first_employees(conn, &company_ids), count_employees(conn, &company_ids),);
+    let (active, employees, totals) = (active?, employees?, totals?);
     let creators = rooms.iter().map(|room| room.creator_id);
     let listed = active.values().chain(employees.values()).flatten().copied();
     let ids: HashSet<UserId> = listed.chain(creators).chain(also.iter().copied()).collect();
@@ -147,19 +148,19 @@ fn filled_up(ids: impl ExactSizeIterator<Item = Uuid>) -> Vec<Uuid> {
 }
 
 /// Loads what such a statement finds. It is kept prepared: a database takes longer to read it than to do it.
-async fn load_union<Row>(conn: &mut Conn, ids: &[Uuid], part: impl Fn(usize) -> String) -> QueryResult<Vec<Row>>
+async fn load_union<Row>(conn: &Conn, ids: &[Uuid], part: impl Fn(usize) -> String) -> QueryResult<Vec<Row>>
 where
     Row: QueryableByName<Pg> + QueryableByName<Sqlite> + Send + 'static,
 {
     let text = union(ids.len(), part);
     on!(conn, |c| {
         let query = ids.iter().fold(sql_query(text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(UserId(*id)));
-        query.kept_for(1).load(c)
+        query.kept().load(c)
     })
 }
 
 /// The most active current members of each room. (`CROSS JOIN` keeps SQLite on the index that gives the order.)
-async fn most_active(conn: &mut Conn, rooms: &[RoomId]) -> QueryResult<HashMap<RoomId, Vec<UserId>>> {
+async fn most_active(conn: &Conn, rooms: &[RoomId]) -> QueryResult<HashMap<RoomId, Vec<UserId>>> {
     if rooms.is_empty() {
         return Ok(HashMap::new());
     }
@@ -182,7 +183,7 @@ async fn most_active(conn: &mut Conn, rooms: &[RoomId]) -> QueryResult<HashMap<R
 }
 
 /// The first active employees of each company, by id.
-async fn first_employees(conn: &mut Conn, companies: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Vec<UserId>>> {
+async fn first_employees(conn: &Conn, companies: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Vec<UserId>>> {
     if companies.is_empty() {
         return Ok(HashMap::new());
     }
@@ -198,7 +199,7 @@ async fn first_employees(conn: &mut Conn, companies: &[CompanyId]) -> QueryResul
     Ok(of)
 }
 
-async fn count_employees(conn: &mut Conn, companies: &[CompanyId]) -> QueryResult<HashMap<CompanyId, i64>> {
+async fn count_employees(conn: &Conn, companies: &[CompanyId]) -> QueryResult<HashMap<CompanyId, i64>> {
     if companies.is_empty() {
         return Ok(HashMap::new());
     }

@@ -33,7 +33,7 @@ impl Default for RoomPage {
 /// # Errors
 /// As [`readable_room`], or what the database said.
 pub async fn room(
-    conn: &mut Conn,
+    conn: &Conn,
     reader: Reader,
     room_id: RoomId,
     page: RoomPage,
@@ -80,7 +80,7 @@ fn show(message: Message, view: &View<'_>) -> wire::Message {
 }
 
 /// The last `quantity` messages up to `newest`, oldest first.
-async fn messages_until(conn: &mut Conn, room: &Room, newest: Number, quantity: usize) -> QueryResult<Vec<Message>> {
+async fn messages_until(conn: &Conn, room: &Room, newest: Number, quantity: usize) -> QueryResult<Vec<Message>> {
     let limit = i64::try_from(quantity).unwrap_or(i64::MAX);
     let rows: Vec<(MessageRow, Option<AttachmentRow>)> = on!(conn, |c| messages::table
         .left_join(attachments::table.on(attachments::id.nullable().eq(messages::attachment_id)))
@@ -94,7 +94,7 @@ async fn messages_until(conn: &mut Conn, room: &Room, newest: Number, quantity: 
 }
 
 /// How far these people have seen; 0 for whoever has seen nothing.
-async fn last_seen(conn: &mut Conn, room: &Room, ids: &[UserId]) -> QueryResult<Vec<wire::LastSeen>> {
+async fn last_seen(conn: &Conn, room: &Room, ids: &[UserId]) -> QueryResult<Vec<wire::LastSeen>> {
     let rows: Vec<(UserId, Number)> = on!(conn, |c| participants::table
         .filter(participants::room_id.eq(room.id))
         .filter(participants::user_id.eq_any(ids))
@@ -104,7 +104,7 @@ async fn last_seen(conn: &mut Conn, room: &Room, ids: &[UserId]) -> QueryResult<
     Ok(ids.iter().map(|id| wire::LastSeen { user_id: *id, seen_till: seen_by(*id) }).collect())
 }
 
-async fn contracts_of(conn: &mut Conn, room: &Room) -> QueryResult<Vec<Contract>> {
+async fn contracts_of(conn: &Conn, room: &Room) -> QueryResult<Vec<Contract>> {
     let rows: Vec<ContractRow> = on!(conn, |c| contracts::table
         .filter(contracts::room_id.eq(room.id))
         .order(contracts::campaign_id)

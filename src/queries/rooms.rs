@@ -66,7 +66,7 @@ impl Default for RoomsPage {
 /// # Errors
 /// When the directory does not let the caller act, when the page cursor is of another epoch, or what the database
 /// said.
-pub async fn rooms(conn: &mut Conn, caller: UserId, page: RoomsPage, view: &View<'_>) -> Result<wire::Rooms> {
+pub async fn rooms(conn: &Conn, caller: UserId, page: RoomsPage, view: &View<'_>) -> Result<wire::Rooms> {
     if page.cursor.as_ref().is_some_and(|cursor| cursor.first.epoch != *view.epoch) {
         return Err(Error::field("/cursor", "is of another epoch; begin with the first page"));
     }
@@ -110,7 +110,7 @@ enum As {
 }
 
 /// The newest rooms before a position: those the caller created and those of their company are two indexes.
-async fn newest(conn: &mut Conn, caller: &User, before: i64, limit: usize) -> QueryResult<Vec<Found>> {
+async fn newest(conn: &Conn, caller: &User, before: i64, limit: usize) -> QueryResult<Vec<Found>> {
     let mut found = newest_as(conn, caller.id, As::Creator, before, limit).await?;
     if let Some(company) = caller.company_id {
         found.extend(newest_as(conn, caller.id, As::Employee(company), before, limit).await?);
@@ -120,7 +120,7 @@ async fn newest(conn: &mut Conn, caller: &User, before: i64, limit: usize) -> Qu
     Ok(found)
 }
 
-async fn newest_as(conn: &mut Conn, caller: UserId, role: As, before: i64, limit: usize) -> QueryResult<Vec<Found>> {
+async fn newest_as(conn: &Conn, caller: UserId, role: As, before: i64, limit: usize) -> QueryResult<Vec<Found>> {
     type Row = (RoomRow, MessageRow, Option<AttachmentRow>, Option<ContractRow>, Option<Number>);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows: Vec<Row> = on!(conn, |c| {
@@ -169,18 +169,17 @@ struct Total {
 }
 
 /// Unseen messages in all the caller's rooms.
-async fn unseen(conn: &mut Conn, caller: &User) -> QueryResult<i64> {
+async fn unseen(conn: &Conn, caller: &User) -> QueryResult<i64> {
     const TEXT: &str = "SELECT CAST(COALESCE(SUM(r.last_number - COALESCE(p.seen_till, 0)), 0) AS BIGINT) AS total \
                         FROM rooms r LEFT JOIN participants p ON p.room_id = r.id AND p.user_id = $1 ";
     let as_creator = format!("{TEXT} WHERE r.creator_id = $1");
-    let created: Total =
-        on!(conn, |c| sql_query(&as_creator).bind::<sql::Uuid, _>(caller.id).kept_for(1).get_result(c))?;
+    let created: Total = on!(conn, |c| sql_query(&as_creator).bind::<sql::Uuid, _>(caller.id).kept().get_result(c))?;
     let Some(company) = caller.company_id else { return Ok(created.total) };
     let as_employee = format!("{TEXT} WHERE r.company_id = $2");
     let employed: Total = on!(conn, |c| sql_query(&as_employee)
         .bind::<sql::Uuid, _>(caller.id)
         .bind::<sql::Uuid, _>(company)
-        .kept_for(1)
+        .kept()
         .get_result(c))?;
     Ok(created.total + employed.total)
 }

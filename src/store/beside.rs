@@ -24,14 +24,14 @@ const ASKED_WITHIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// A sentence: there is no database, or it is of another version of Haggle.
 pub async fn beside(database: &DatabaseUrl) -> Result<Conn, StartError> {
-    let mut conn = match database {
+    let conn = match database {
         DatabaseUrl::Sqlite(path) => {
             require_file(path)?;
             sqlite(path).await?
         }
         DatabaseUrl::Postgres(url) => postgres(&Postgres::from_url(url)?).await?,
     };
-    let found = schema(&mut conn).await?;
+    let found = schema(&conn).await?;
     if found != ours(database)? {
         return Err(StartError(
             "the database's tables are of another version of Haggle: use the one that the server runs".to_owned(),
@@ -62,8 +62,8 @@ pub async fn alone(database: &DatabaseUrl) -> Result<Alone, StartError> {
         DatabaseUrl::Postgres(url) => {
             let server = Postgres::from_url(url)?;
             server.prepare().await?;
-            let mut conn = postgres(&server).await?;
-            refuse_nodes(&mut conn).await?;
+            let conn = postgres(&server).await?;
+            refuse_nodes(&conn).await?;
             Ok(Alone { conn, _lock: None })
         }
     }
@@ -84,7 +84,7 @@ pub fn require_file(path: &Path) -> Result<(), StartError> {
 async fn sqlite(path: &Path) -> Result<Conn, StartError> {
     let place = path.to_string_lossy();
     let conn = sqlite::open(&place, BUSY).await.map_err(|error| StartError(format!("{place}: {error}")))?;
-    Ok(Conn::Sqlite(Box::new(Box::new(conn))))
+    Ok(Conn::sqlite(Box::new(conn)))
 }
 
 async fn postgres(server: &Postgres) -> Result<Conn, StartError> {
@@ -102,7 +102,7 @@ struct Word {
 ///
 /// # Errors
 /// A sentence, if there are none.
-pub async fn schema(conn: &mut Conn) -> Result<Vec<String>, StartError> {
+pub async fn schema(conn: &Conn) -> Result<Vec<String>, StartError> {
     let asked = sql_query("SELECT version AS value FROM __diesel_schema_migrations ORDER BY version");
     let found: Vec<Word> = on!(conn, |c| asked.load(c))
         .map_err(|error| StartError(format!("this is no database of Haggle's, or it does not answer: {error}")))?;
@@ -117,7 +117,7 @@ fn ours(database: &DatabaseUrl) -> Result<Vec<String>, StartError> {
 }
 
 /// Nodes hold what they have read at their start: the epoch, the head. What is changed under them they do not see.
-async fn refuse_nodes(conn: &mut Conn) -> Result<(), StartError> {
+async fn refuse_nodes(conn: &Conn) -> Result<(), StartError> {
     let asked = sql_query(
         "SELECT format('process %s from %s', pid, coalesce(host(client_addr), 'a socket')) AS value \
          FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
@@ -136,7 +136,7 @@ async fn refuse_nodes(conn: &mut Conn) -> Result<(), StartError> {
 ///
 /// # Errors
 /// A sentence with the first fault.
-pub async fn check(conn: &mut Conn) -> Result<(), StartError> {
+pub async fn check(conn: &Conn) -> Result<(), StartError> {
     if !matches!(conn, Conn::Sqlite(_)) {
         return Ok(());
     }

@@ -6,10 +6,17 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId, UndecoratedI
 use diesel::{QueryResult, Table};
 
 /// The most rows of one statement. Longer ones gain nothing, and what they are bound to outgrows the allocator's pools.
-pub const BULK_ROWS: usize = 128;
-/// Statements of up to this many rows are kept prepared: small batches are what a lone sender waits for, and each
-/// size is a statement of its own. Those of [`BULK_ROWS`] are kept, too: large batches consist of them.
-const KEPT_ROWS: usize = 8;
+const BULK_ROWS: usize = 128;
+
+/// Cuts rows into pieces of 128, 64, … 1: so few sizes that the statement for each is kept prepared.
+pub fn pieces<R>(mut rows: &[R]) -> impl Iterator<Item = &[R]> {
+    std::iter::from_fn(move || {
+        let size = 1 << rows.len().min(BULK_ROWS).checked_ilog2()?;
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
+}
 
 /// Rows to insert in one statement: `insert_into(t).values(Bulk(&rows))`.
 ///
@@ -75,16 +82,16 @@ impl<V> QueryId for Rows<V> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// A statement with its own word on whether it is kept prepared.
+/// A statement that is kept prepared.
 ///
 /// diesel never keeps those of UPDATE, ON CONFLICT DO UPDATE or bulk INSERT, since their SQL may vary.
-pub struct Kept<Q>(Q, bool);
+pub struct Kept<Q>(Q);
 
-/// Says whether a statement is kept prepared.
+/// Statements worth keeping prepared.
 pub trait Keep: Sized {
-    /// Keep it if it is for few `rows`, or for as many as there may be.
-    fn kept_for(self, rows: usize) -> Kept<Self> {
-        Kept(self, rows <= KEPT_ROWS || rows == BULK_ROWS)
+    /// Keeps it prepared. Its SQL must be one of few.
+    fn kept(self) -> Kept<Self> {
+        Kept(self)
     }
 }
 
@@ -96,7 +103,7 @@ impl<Q: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for Kept<Q> {
     }
 
     fn is_safe_to_cache_prepared(&self, _: &DB) -> QueryResult<bool> {
-        Ok(self.1)
+        Ok(true)
     }
 }
 
@@ -107,4 +114,19 @@ impl<Q: Query> Query for Kept<Q> {
 impl<Q> QueryId for Kept<Q> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+
+    #[test]
+    fn rows_are_cut_into_few_sizes_and_none_is_left_out() {
+        for count in [0, 1, 2, 3, 127, 128, 129, 1_000] {
+            let rows: Vec<usize> = (0..count).collect();
+            let cut: Vec<&[usize]> = pieces(&rows).collect();
+            assert_eq!(cut.concat(), rows);
+            assert!(cut.iter().all(|piece| piece.len().is_power_of_two() && piece.len() <= 128), "{count}");
+        }
+    }
 }

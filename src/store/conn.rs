@@ -6,16 +6,21 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::connection::AnsiTransactionManager as SyncTransactions;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::{AnsiTransactionManager, AsyncConnection, TransactionManager};
+use diesel_async::{AsyncConnection, TransactionManager};
+use futures_util::join;
+use tokio::sync::{Mutex, MutexGuard};
 
-use super::postgres::{Session, no_answer};
-use super::sqlite::{SqliteConn, is_disk_failure};
+use super::postgres::Session;
+use super::sqlite::{SqliteConn, begin_wal_anew, is_disk_failure};
 use crate::error::Error;
 
 /// A connection to either database.
+///
+/// It is shared by those who ask it at once: what does not depend on each other is asked with `join!`. PostgreSQL is
+/// then sent all of it in one go, in the order in which it was asked; SQLite does one thing after the other.
 pub enum Conn {
     /// The embedded one.
-    Sqlite(Held<SqliteConn>),
+    Sqlite(Mutex<Held<SqliteConn>>),
     /// The server.
     Postgres(Session),
 }
@@ -29,13 +34,17 @@ pub type Held<C> = Box<dyn DerefMut<Target = C> + Send>;
 macro_rules! on {
     ($conn:expr, |$c:ident| $query:expr) => {
         match $conn {
-            $crate::store::Conn::Sqlite($c) => {
-                let $c = &mut ***$c;
+            $crate::store::Conn::Sqlite(held) => {
+                let mut held = held.lock().await;
+                let $c = &mut ***held;
                 $query.await
             }
-            $crate::store::Conn::Postgres(session) => match session.parts() {
-                Some(($c, watch)) => watch.run($query).await,
-                None => Err($crate::store::no_answer()),
+            $crate::store::Conn::Postgres(session) => match session.conn() {
+                Ok(mut shared) => {
+                    let $c = &mut shared;
+                    session.run($query).await
+                }
+                Err(error) => Err(error),
             },
         }
     };
@@ -54,9 +63,14 @@ pub struct DbError {
 }
 
 impl Conn {
+    /// A connection to SQLite.
+    pub fn sqlite(held: impl DerefMut<Target = SqliteConn> + Send + 'static) -> Self {
+        Self::Sqlite(Mutex::new(Box::new(held)))
+    }
+
     /// From now on everything must be answered within so long. SQLite answers in its own time: it waits for its disk
     /// only, and for locks as long as it was told when it was opened.
-    pub fn limit(&mut self, within: Duration) {
+    pub fn limit(&self, within: Duration) {
         if let Self::Postgres(session) = self {
             session.limit(within);
         }
@@ -74,63 +88,116 @@ impl Conn {
     ///
     /// # Errors
     /// What the database, or `work`, said; then nothing was written unless `in_commit`.
-    pub async fn write<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> QueryResult<T>) -> Result<T, DbError> {
+    pub async fn write<T>(&self, work: impl AsyncFnOnce(&Self) -> QueryResult<T>) -> Result<T, DbError> {
+        self.write_after(async |_| Ok(()), async |conn, ()| work(conn).await).await
+    }
+
+    /// The same, for work that begins with questions: they are sent along with what begins the transaction.
+    ///
+    /// # Errors
+    /// As [`Conn::write`].
+    pub async fn write_after<Q, T>(
+        &self,
+        questions: impl AsyncFnOnce(&Self) -> QueryResult<Q>,
+        work: impl AsyncFnOnce(&Self, Q) -> QueryResult<T>,
+    ) -> Result<T, DbError> {
         let before = |error| DbError { error, in_commit: false };
-        self.begin_write().await.map_err(before)?;
-        match work(self).await {
-            Ok(value) => match on!(self, |c| commit(c)) {
+        let done = async { work(self, self.after(self.begin_write(), questions(self)).await?).await };
+        match done.await {
+            Ok(value) => match self.commit().await {
                 Ok(()) => Ok(value),
                 Err(error) => {
-                    let _ = on!(self, |c| rollback(c));
+                    self.roll_back().await.ok();
                     Err(DbError { error, in_commit: true })
                 }
             },
             Err(error) => {
                 // A broken connection cannot roll back, nor need it: the server does.
-                let _ = on!(self, |c| rollback(c));
+                self.roll_back().await.ok();
                 Err(before(error))
             }
         }
+    }
+
+    /// Sees to what grows with every transaction. The writer's, between two of them, while nobody waits for it.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn tidy(&self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(held) => begin_wal_anew(&mut ***held.lock().await).await,
+            Self::Postgres(_) => Ok(()),
+        }
+        .map_err(|error| DbError { error, in_commit: false })
     }
 
     /// Runs `work` on one snapshot of the database.
     ///
     /// # Errors
     /// What the database, or `work`, said.
-    pub async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.begin_read().await?;
-        let value = work(self).await;
+    pub async fn read<T>(&self, work: impl AsyncFnOnce(&Self) -> Result<T, Error>) -> Result<T, Error> {
+        let value = self.after(self.begin_read(), work(self)).await;
         // Nothing was written: how it ends does not matter to anyone but the connection.
-        on!(self, |c| rollback(c))?;
-        value
+        let rolled_back = self.roll_back().await;
+        let value = value?;
+        rolled_back?;
+        Ok(value)
     }
 
-    async fn begin_write(&mut self) -> QueryResult<()> {
-        let locked = format!("BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})");
-        self.begin("BEGIN IMMEDIATE", &locked).await
-    }
-
-    async fn begin_read(&mut self) -> QueryResult<()> {
-        self.begin("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
-    }
-
-    async fn begin(&mut self, sqlite: &'static str, postgres: &str) -> QueryResult<()> {
+    /// Begins a transaction, and asks what comes first in it; on PostgreSQL without waiting for its beginning.
+    async fn after<T, E: From<DieselError>>(
+        &self,
+        begin: impl Future<Output = QueryResult<()>>,
+        first: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         match self {
-            Self::Sqlite(c) => c.spawn_blocking(|c| SyncTransactions::begin_transaction_sql(c, sqlite)).await,
-            Self::Postgres(session) => match session.parts() {
-                Some((c, watch)) => watch.begin(AnsiTransactionManager::begin_transaction_sql(c, postgres)).await,
-                None => Err(no_answer()),
-            },
+            Self::Sqlite(_) => {
+                begin.await?;
+                first.await
+            }
+            Self::Postgres(_) => {
+                let (done, first) = join!(begin, first);
+                done?;
+                first
+            }
+        }
+    }
+
+    async fn begin_write(&self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(held) => begin(held.lock().await, "BEGIN IMMEDIATE").await,
+            Self::Postgres(session) => {
+                session.begin(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})")).await
+            }
+        }
+    }
+
+    async fn begin_read(&self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(held) => begin(held.lock().await, "BEGIN").await,
+            Self::Postgres(session) => session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
+        }
+    }
+
+    async fn commit(&self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(held) => Transactions::commit_transaction(&mut ***held.lock().await).await,
+            Self::Postgres(session) => session.end("COMMIT").await,
+        }
+    }
+
+    async fn roll_back(&self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(held) => Transactions::rollback_transaction(&mut ***held.lock().await).await,
+            Self::Postgres(session) => session.end("ROLLBACK").await,
         }
     }
 }
 
-async fn commit<C: AsyncConnection>(conn: &mut C) -> QueryResult<()> {
-    C::TransactionManager::commit_transaction(conn).await
-}
+type Transactions = <SqliteConn as AsyncConnection>::TransactionManager;
 
-async fn rollback<C: AsyncConnection>(conn: &mut C) -> QueryResult<()> {
-    C::TransactionManager::rollback_transaction(conn).await
+async fn begin(mut held: MutexGuard<'_, Held<SqliteConn>>, sql: &'static str) -> QueryResult<()> {
+    held.spawn_blocking(move |c| SyncTransactions::begin_transaction_sql(c, sql)).await
 }
 
 impl DbError {

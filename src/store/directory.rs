@@ -16,7 +16,7 @@ use crate::on;
 ///
 /// # Errors
 /// What the database said.
-pub async fn user(conn: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
+pub async fn user(conn: &Conn, id: UserId) -> QueryResult<Option<User>> {
     let row = on!(conn, |c| users::table.find(id).select(UserRow::as_select()).first(c)).optional()?;
     Ok(row.map(User::from))
 }
@@ -25,7 +25,7 @@ pub async fn user(conn: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
 ///
 /// # Errors
 /// [`Refusal::UnknownUser`] or [`Refusal::Deactivated`], or what the database said.
-pub async fn active_user(conn: &mut Conn, id: UserId) -> Result<User, Error> {
+pub async fn active_user(conn: &Conn, id: UserId) -> Result<User, Error> {
     match user(conn, id).await? {
         None => Err(Refusal::UnknownUser.into()),
         Some(user) if !user.active => Err(Refusal::Deactivated.into()),
@@ -37,7 +37,7 @@ pub async fn active_user(conn: &mut Conn, id: UserId) -> Result<User, Error> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn users(conn: &mut Conn, ids: &[UserId]) -> QueryResult<HashMap<UserId, User>> {
+pub async fn users(conn: &Conn, ids: &[UserId]) -> QueryResult<HashMap<UserId, User>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -50,7 +50,7 @@ pub async fn users(conn: &mut Conn, ids: &[UserId]) -> QueryResult<HashMap<UserI
 ///
 /// # Errors
 /// What the database said.
-pub async fn company(conn: &mut Conn, id: CompanyId) -> QueryResult<Option<Company>> {
+pub async fn company(conn: &Conn, id: CompanyId) -> QueryResult<Option<Company>> {
     let row = on!(conn, |c| companies::table.find(id).select(CompanyRow::as_select()).first(c)).optional()?;
     Ok(row.map(Company::from))
 }
@@ -59,7 +59,7 @@ pub async fn company(conn: &mut Conn, id: CompanyId) -> QueryResult<Option<Compa
 ///
 /// # Errors
 /// What the database said.
-pub async fn companies(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Company>> {
+pub async fn companies(conn: &Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Company>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -72,7 +72,7 @@ pub async fn companies(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMa
 ///
 /// # Errors
 /// What the database said.
-pub async fn campaign(conn: &mut Conn, id: CampaignId) -> QueryResult<Option<Campaign>> {
+pub async fn campaign(conn: &Conn, id: CampaignId) -> QueryResult<Option<Campaign>> {
     let row = on!(conn, |c| campaigns::table.find(id).select(CampaignRow::as_select()).first(c)).optional()?;
     Ok(row.map(Campaign::from))
 }
@@ -81,7 +81,7 @@ pub async fn campaign(conn: &mut Conn, id: CampaignId) -> QueryResult<Option<Cam
 ///
 /// # Errors
 /// What the database said.
-pub async fn campaigns(conn: &mut Conn, ids: &[CampaignId]) -> QueryResult<HashMap<CampaignId, Campaign>> {
+pub async fn campaigns(conn: &Conn, ids: &[CampaignId]) -> QueryResult<HashMap<CampaignId, Campaign>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -94,7 +94,7 @@ pub async fn campaigns(conn: &mut Conn, ids: &[CampaignId]) -> QueryResult<HashM
 ///
 /// # Errors
 /// What the database said.
-pub async fn employees(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
+pub async fn employees(conn: &Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -117,7 +117,7 @@ pub async fn employees(conn: &mut Conn, ids: &[CompanyId]) -> QueryResult<HashMa
 ///
 /// # Errors
 /// What the database said.
-pub async fn listing(conn: &mut Conn, limit: i64) -> QueryResult<(Vec<User>, Vec<Company>, Vec<Campaign>)> {
+pub async fn listing(conn: &Conn, limit: i64) -> QueryResult<(Vec<User>, Vec<Company>, Vec<Campaign>)> {
     let people: Vec<UserRow> = on!(conn, |c| users::table
         .filter(users::active.eq(true))
         .order(users::id)
@@ -139,7 +139,7 @@ pub async fn listing(conn: &mut Conn, limit: i64) -> QueryResult<(Vec<User>, Vec
 ///
 /// # Errors
 /// What the database said.
-pub async fn creator_of(conn: &mut Conn, creator: UserId) -> QueryResult<HashSet<CompanyId>> {
+pub async fn creator_of(conn: &Conn, creator: UserId) -> QueryResult<HashSet<CompanyId>> {
     let ids: Vec<CompanyId> =
         on!(conn, |c| rooms::table.filter(rooms::creator_id.eq(creator)).select(rooms::company_id).load(c))?;
     Ok(ids.into_iter().collect())

@@ -34,7 +34,7 @@ macro_rules! tables {
         ///
         /// # Errors
         /// What the database said, or a table that is not there.
-        pub async fn page(conn: &mut Conn, table: &str, after: Option<&str>) -> QueryResult<Vec<String>> {
+        pub async fn page(conn: &Conn, table: &str, after: Option<&str>) -> QueryResult<Vec<String>> {
             conn.limit(PAGE_WITHIN);
             match table {
                 $(stringify!($table) => {
@@ -56,7 +56,7 @@ macro_rules! tables {
         ///
         /// # Errors
         /// What the database said, or a row that cannot be.
-        pub async fn insert(conn: &mut Conn, table: &str, lines: &str) -> QueryResult<usize> {
+        pub async fn insert(conn: &Conn, table: &str, lines: &str) -> QueryResult<usize> {
             conn.limit(PAGE_WITHIN);
             match table {
                 $(stringify!($table) => {
@@ -103,7 +103,7 @@ tables! {
 ///
 /// # Errors
 /// What the database said.
-pub async fn forget_files(conn: &mut Conn, ids: &[AttachmentId]) -> QueryResult<()> {
+pub async fn forget_files(conn: &Conn, ids: &[AttachmentId]) -> QueryResult<()> {
     for ids in ids.chunks(1_000) {
         on!(conn, |c| diesel::delete(attachments::table.filter(attachments::id.eq_any(ids))).execute(c))?;
     }

@@ -13,7 +13,7 @@ use crate::on;
 ///
 /// # Errors
 /// What the database said.
-pub async fn file(conn: &mut Conn, id: AttachmentId) -> QueryResult<Option<StoredFile>> {
+pub async fn file(conn: &Conn, id: AttachmentId) -> QueryResult<Option<StoredFile>> {
     let row = on!(conn, |c| attachments::table.find(id).select(AttachmentRow::as_select()).first(c)).optional()?;
     Ok(row.map(StoredFile::from))
 }
@@ -22,6 +22,6 @@ pub async fn file(conn: &mut Conn, id: AttachmentId) -> QueryResult<Option<Store
 ///
 /// # Errors
 /// What the database said.
-pub async fn overdue(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<Vec<ObjectId>> {
+pub async fn overdue(conn: &Conn, before: Timestamp, limit: i64) -> QueryResult<Vec<ObjectId>> {
     on!(conn, |c| uploads::table.filter(uploads::at.lt(before)).limit(limit).select(uploads::object).load(c))
 }

@@ -8,6 +8,7 @@ use diesel::{
     SelectableHelper,
 };
 use diesel_async::RunQueryDsl;
+use futures_util::future::join_all;
 
 use super::rows::{AttachmentRow, ContractChangeRow, LogRow, MessageRow};
 use super::schema::{attachments, contract_changes, log, messages};
@@ -50,7 +51,7 @@ impl Audience {
 ///
 /// # Errors
 /// What the database said.
-pub async fn head(conn: &mut Conn) -> QueryResult<i64> {
+pub async fn head(conn: &Conn) -> QueryResult<i64> {
     let newest: Option<i64> = on!(conn, |c| log::table.select(max(log::position)).first(c))?;
     Ok(newest.unwrap_or(0))
 }
@@ -59,16 +60,11 @@ pub async fn head(conn: &mut Conn) -> QueryResult<i64> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn entries(
-    conn: &mut Conn,
-    audience: Audience,
-    after: i64,
-    until: i64,
-    limit: usize,
-) -> QueryResult<Vec<Entry>> {
+pub async fn entries(conn: &Conn, audience: Audience, after: i64, until: i64, limit: usize) -> QueryResult<Vec<Entry>> {
+    let read = audience.indexes().into_iter().map(|index| read_index(conn, index, after, until, limit));
     let mut rows = Vec::new();
-    for index in audience.indexes() {
-        rows.extend(read_index(conn, index, after, until, limit).await?);
+    for found in join_all(read).await {
+        rows.extend(found?);
     }
     rows.sort_unstable_by_key(|row| row.log.position);
     rows.truncate(limit);
@@ -79,7 +75,7 @@ pub async fn entries(
 ///
 /// # Errors
 /// What the database said.
-pub async fn count(conn: &mut Conn, audience: Audience, after: i64, limit: usize) -> QueryResult<usize> {
+pub async fn count(conn: &Conn, audience: Audience, after: i64, limit: usize) -> QueryResult<usize> {
     let mut total = 0;
     for index in audience.indexes() {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -102,7 +98,7 @@ pub async fn count(conn: &mut Conn, audience: Audience, after: i64, limit: usize
 ///
 /// # Errors
 /// What the database said.
-pub async fn delete_oldest(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+pub async fn delete_oldest(conn: &Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let head = head(conn).await?;
     let oldest: Vec<(i64, Timestamp)> = on!(conn, |c| log::table
         .filter(log::position.lt(head))
@@ -121,7 +117,7 @@ struct Joined {
     contract: Option<Contract>,
 }
 
-async fn read_index(conn: &mut Conn, index: Index, after: i64, until: i64, limit: usize) -> QueryResult<Vec<Joined>> {
+async fn read_index(conn: &Conn, index: Index, after: i64, until: i64, limit: usize) -> QueryResult<Vec<Joined>> {
     type Row = (LogRow, Option<MessageRow>, Option<AttachmentRow>, Option<ContractChangeRow>);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows: Vec<Row> = on!(conn, |c| {
@@ -187,12 +183,12 @@ impl Cast {
     }
 }
 
-async fn complete(conn: &mut Conn, rows: Vec<Joined>) -> QueryResult<Vec<Entry>> {
+async fn complete(conn: &Conn, rows: Vec<Joined>) -> QueryResult<Vec<Entry>> {
     let cast = cast(conn, &rows).await?;
     Ok(rows.into_iter().map(|row| entry(row, &cast)).collect())
 }
 
-async fn cast(conn: &mut Conn, rows: &[Joined]) -> QueryResult<Cast> {
+async fn cast(conn: &Conn, rows: &[Joined]) -> QueryResult<Cast> {
     let authors = rows.iter().filter_map(|row| row.message.as_ref()).map(|message| message.from_user);
     let created = || rows.iter().filter(|row| row.log.kind == LogKind::RoomCreated);
     let creators = created().filter_map(|row| row.log.creator_id);

@@ -18,7 +18,7 @@ pub const TRIMMED: &str = "trimmed";
 ///
 /// # Errors
 /// What the database said.
-pub async fn get(conn: &mut Conn, key: &str) -> QueryResult<Option<String>> {
+pub async fn get(conn: &Conn, key: &str) -> QueryResult<Option<String>> {
     on!(conn, |c| meta::table.find(key).select(meta::value).first(c)).optional()
 }
 
@@ -26,7 +26,7 @@ pub async fn get(conn: &mut Conn, key: &str) -> QueryResult<Option<String>> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn set(conn: &mut Conn, key: &str, value: &str) -> QueryResult<()> {
+pub async fn set(conn: &Conn, key: &str, value: &str) -> QueryResult<()> {
     on!(conn, |c| diesel::insert_into(meta::table)
         .values((meta::key.eq(key), meta::value.eq(value)))
         .on_conflict(meta::key)
@@ -40,7 +40,7 @@ pub async fn set(conn: &mut Conn, key: &str, value: &str) -> QueryResult<()> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn get_or_set(conn: &mut Conn, key: &str, fresh: &str) -> QueryResult<String> {
+pub async fn get_or_set(conn: &Conn, key: &str, fresh: &str) -> QueryResult<String> {
     on!(conn, |c| diesel::insert_into(meta::table)
         .values((meta::key.eq(key), meta::value.eq(fresh)))
         .on_conflict_do_nothing()
@@ -52,7 +52,7 @@ pub async fn get_or_set(conn: &mut Conn, key: &str, fresh: &str) -> QueryResult<
 ///
 /// # Errors
 /// What the database said.
-pub async fn trimmed(conn: &mut Conn) -> QueryResult<i64> {
+pub async fn trimmed(conn: &Conn) -> QueryResult<i64> {
     let value = get(conn, TRIMMED).await?;
     Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
 }

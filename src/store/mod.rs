@@ -21,5 +21,5 @@ pub mod types;
 
 pub use conn::{Conn, DbError, Held};
 pub use open::Store;
-pub use postgres::{Session, no_answer};
+pub use postgres::Session;
 pub use sqlite::SqliteConn;

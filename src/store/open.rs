@@ -83,9 +83,7 @@ impl Store {
         let until = Instant::now() + READ_WITHIN;
         let free = async {
             match &self.readers {
-                Readers::Sqlite(pool) => {
-                    pool.get().await.map(|conn| Conn::Sqlite(Box::new(conn))).map_err(|error| away(&error))
-                }
+                Readers::Sqlite(pool) => pool.get().await.map(Conn::sqlite).map_err(|error| away(&error)),
                 Readers::Postgres(pool) => {
                     let free = pool.get().await;
                     free.map(|conn| Conn::Postgres(Session::pooled(conn, until))).map_err(|error| away(&error))
@@ -104,7 +102,7 @@ impl Store {
         match &self.writers {
             Writers::Sqlite(path) => {
                 let conn = sqlite::open(&path.to_string_lossy(), sqlite::WRITER_BUSY).await;
-                conn.map(|conn| Conn::Sqlite(Box::new(Box::new(conn)))).map_err(|error| away(&error))
+                conn.map(|conn| Conn::sqlite(Box::new(conn))).map_err(|error| away(&error))
             }
             Writers::Postgres(server) => {
                 let conn = server.writer().await;

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use diesel::sql_types::Integer;
+use diesel::{ConnectionError, ConnectionResult, QueryResult, QueryableByName, SqliteConnection, sql_query};
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
-use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+
+use super::bulk::Keep;
 
 /// A SQLite connection that runs on the calling thread.
 ///
@@ -38,11 +41,11 @@ pub const WRITER_BUSY: Duration = Duration::from_secs(2);
 pub const READER_BUSY: Duration = Duration::from_millis(250);
 /// How often what was written to the WAL is moved into the database file.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// When the WAL file has grown to this, it is begun anew, for which the writer must wait a little.
-const WAL_BYTES: u32 = 64 * 1024 * 1024;
-/// The WAL file is cut back to this after it has grown: more than it grows to between two checkpoints under load, since
-/// a file that is cut and grows again costs the file system more than one that is written over.
-const WAL_BYTES_KEPT: u32 = 4 * WAL_BYTES;
+/// When the WAL has grown to so many pages (128 MiB), it is begun anew.
+const WAL_PAGES: i32 = 32 * 1024;
+/// The WAL file is cut back to this many bytes after it has grown: more than it grows to under load, since a file that
+/// is cut and grows again costs the file system more than one that is written over.
+const WAL_BYTES_KEPT: u32 = 256 * 1024 * 1024;
 /// Page cache of one connection, in KiB.
 const CACHE_KIB: u32 = 16 * 1024;
 
@@ -67,7 +70,7 @@ pub async fn open(path: &str, busy: Duration) -> ConnectionResult<SqliteConn> {
     Ok(conn)
 }
 
-/// Checkpoints for ever, on a connection and a thread of its own, so that no commit waits for one.
+/// Checkpoints for ever, on a connection and a thread of its own, so that no commit waits for most of the work.
 /// A disk that fails cancels `fatal` (promise 12).
 pub fn keep_checkpointing(path: &Path, stop: CancellationToken, fatal: CancellationToken) {
     let path = path.to_string_lossy().into_owned();
@@ -91,14 +94,57 @@ pub fn is_disk_failure(words: &str) -> bool {
     words.contains("disk I/O error") || words.contains("database disk image is malformed")
 }
 
+/// Moves most of the WAL into the database file, while the writer goes on.
 fn checkpoint(path: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
     let mut conn = SqliteConnection::establish(path)?;
     conn.batch_execute("PRAGMA busy_timeout = 100; PRAGMA wal_checkpoint(PASSIVE);")?;
-    // Most is moved already, while the writer went on; now it waits for the rest.
-    if std::fs::metadata(format!("{path}-wal")).is_ok_and(|wal| wal.len() > u64::from(WAL_BYTES)) {
-        conn.batch_execute("PRAGMA wal_checkpoint(RESTART);")?;
+    Ok(())
+}
+
+/// What SQLite says of a checkpoint.
+#[derive(QueryableByName)]
+struct Wal {
+    /// Pages in the WAL.
+    #[diesel(sql_type = Integer)]
+    log: i32,
+}
+
+/// Has the next commit begin the WAL anew if it is large, for which all of it must be in the database file: most is
+/// there already, by [`keep_checkpointing`], and the rest is moved now. To be called by the writer, after those who
+/// waited for its commit were answered: nobody else can write meanwhile, and a reader at most puts it off.
+///
+/// # Errors
+/// What SQLite said.
+pub async fn begin_wal_anew(conn: &mut SqliteConn) -> QueryResult<()> {
+    begin_anew_beyond(conn, WAL_PAGES).await
+}
+
+async fn begin_anew_beyond(conn: &mut SqliteConn, pages: i32) -> QueryResult<()> {
+    let wal: Wal = sql_query("PRAGMA wal_checkpoint(NOOP)").kept().get_result(conn).await?;
+    if wal.log >= pages {
+        conn.batch_execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red if `begin_anew_beyond` moves nothing: the file has 64 pages and more then.
+    #[tokio::test]
+    async fn a_large_wal_is_begun_anew() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("db").display().to_string();
+        let mut conn = open(&path, WRITER_BUSY).await.expect("a database");
+        conn.batch_execute("CREATE TABLE t (bytes BLOB)").await.expect("a table");
+        let size = || std::fs::metadata(format!("{path}-wal")).expect("a WAL").len() / 4096;
+        for _ in 0..64 {
+            conn.batch_execute("INSERT INTO t VALUES (zeroblob(4096))").await.expect("a row");
+            begin_anew_beyond(&mut conn, 16).await.expect("begun anew");
+        }
+        assert!((16..32).contains(&size()), "{} pages", size());
+    }
 }

@@ -60,12 +60,12 @@ impl Places {
     async fn fill(&self, folder: &Path, messages: usize, others: usize) {
         let mut town = Town::since(self.began);
         let store = town::open_quiet(folder).await;
-        let mut conn = store.writer().await.expect("a connection");
+        let conn = store.writer().await.expect("a connection");
         // From there on rooms are of other companies and creators.
         let first = 2 * town::CROWD;
-        town.grow(&mut conn, first..first + others, 0, 1).await;
-        town.grow(&mut conn, 0..1, 0, messages).await;
-        town.grow(&mut conn, 1..ROOMS, 0, 2).await;
+        town.grow(&conn, first..first + others, 0, 1).await;
+        town.grow(&conn, 0..1, 0, messages).await;
+        town.grow(&conn, 1..ROOMS, 0, 2).await;
     }
 
     /// What the counted process has to know.
@@ -157,7 +157,7 @@ fn decide_sends(town: &Town) {
 
 async fn query(town: &Town, folder: &Path, place: &str, length: &str) {
     let store = town::open_quiet(folder).await;
-    let mut conn = store.writer().await.expect("a connection");
+    let conn = store.writer().await.expect("a connection");
     let epoch: Epoch = "c0ffee".parse().expect("an epoch");
     let view = View { epoch: &epoch, status: Box::new(|_| ActivityState::Offline), link: Box::new(|_| String::new()) };
     let caller = town.employee(0, 0);
@@ -166,7 +166,7 @@ async fn query(town: &Town, folder: &Path, place: &str, length: &str) {
         if counted {
             mark(&format!("list 50 rooms of {place}"), 1);
         }
-        let rooms = queries::rooms(&mut conn, caller, RoomsPage::default(), &view).await.expect("rooms");
+        let rooms = queries::rooms(&conn, caller, RoomsPage::default(), &view).await.expect("rooms");
         let body = serde_json::to_vec(&rooms).expect("JSON");
         if counted {
             mark("", 1);
@@ -176,7 +176,7 @@ async fn query(town: &Town, folder: &Path, place: &str, length: &str) {
             mark(&format!("newest 50 messages of {length}"), 1);
         }
         let (reader, id): (Reader, RoomId) = (Reader::User(caller), town.room(0));
-        let room = queries::room(&mut conn, reader, id, RoomPage::default(), &view).await.expect("a room");
+        let room = queries::room(&conn, reader, id, RoomPage::default(), &view).await.expect("a room");
         let body = serde_json::to_vec(&room).expect("JSON");
         if counted {
             mark("", 1);

@@ -82,19 +82,18 @@ fn on_database<T>(server: &Server, work: impl FnOnce(&mut SqliteConnection) -> T
 }
 
 /// The statements that `work` runs, as they were sent.
-async fn statements(server: &Server, work: impl AsyncFnOnce(&mut Conn)) -> Vec<String> {
+async fn statements(server: &Server, work: impl AsyncFnOnce(&Conn)) -> Vec<String> {
     let sent = Arc::new(Mutex::new(Vec::new()));
-    let mut conn = server.app.store.reader().await.expect("a connection");
-    let Conn::Sqlite(inner) = &mut conn else { panic!("SQLite was asked for") };
+    let conn = server.app.store.reader().await.expect("a connection");
+    let Conn::Sqlite(inner) = &conn else { panic!("SQLite was asked for") };
     let record = sent.clone();
-    inner.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+    inner.lock().await.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
             record.lock().unwrap().push(query.to_string());
         }
     });
-    work(&mut conn).await;
-    let Conn::Sqlite(inner) = &mut conn else { panic!("SQLite was asked for") };
-    inner.set_instrumentation(|_: InstrumentationEvent<'_>| {});
+    work(&conn).await;
+    inner.lock().await.set_instrumentation(|_: InstrumentationEvent<'_>| {});
     let sent = sent.lock().unwrap();
     sent.iter().map(|sql| sql.split(" -- binds:").next().unwrap_or(sql).to_owned()).collect()
 }

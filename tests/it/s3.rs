@@ -189,8 +189,8 @@ async fn a_redirect_opens_one_file_as_it_was_signed() {
 async fn a_link_of_the_stores_ends() {
     let stage = Stage::new(&Ground::s3(true)).await;
     stage.send("a.txt", b"hello", "").await;
-    let mut conn = stage.server.app.store.reader().await.unwrap();
-    let conn = &mut conn;
+    let conn = stage.server.app.store.reader().await.unwrap();
+    let conn = &conn;
     let object: ObjectId = on!(conn, |c| attachments::table.select(attachments::object).first(c)).unwrap();
     let fixed = Fixed { content_type: "text/plain", content_disposition: "attachment", cache_control: "no-store" };
     let life = Duration::from_secs(2);

@@ -74,8 +74,8 @@ impl Form {
 
 /// What is stored: files in the data folder or in S3, rows of attachments, rows of uploads under way.
 pub async fn stored(server: &Server) -> [usize; 3] {
-    let mut conn = server.app.store.reader().await.expect("a connection");
-    let conn = &mut conn;
+    let conn = server.app.store.reader().await.expect("a connection");
+    let conn = &conn;
     let attached: i64 = on!(conn, |c| attachments::table.count().get_result(c)).expect("a count");
     let under_way: i64 = on!(conn, |c| uploads::table.count().get_result(c)).expect("a count");
     let files = match &server.s3 {

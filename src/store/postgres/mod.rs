@@ -14,7 +14,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use session::{Session, no_answer};
+pub use session::Session;
 
 use crate::config::StartError;
 
@@ -29,6 +29,9 @@ const TCP_WITHIN: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// Every query is made for an index. A plan that was made while a table was small would scan it for ever, since it is
+/// kept with the statement, and statements are kept for as long as the session; nor is any worth compiling.
+const PLANS: &str = "SET enable_seqscan = off; SET jit = off";
 /// A write transaction may hold the deployment's lock this long while its node says nothing; see DESIGN, "One log".
 /// A deployment that is told to acknowledge before the disk has it does not do so here.
 const WRITER: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '3s'; \
@@ -128,7 +131,8 @@ impl Postgres {
             .await
             .map_err(|error| ConnectionError::BadConnection(causes(&error)))?;
         let mut session = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-        session.batch_execute(settings).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+        let settings = format!("{PLANS}; {settings}");
+        session.batch_execute(&settings).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
         Ok(session)
     }
 }

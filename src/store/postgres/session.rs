@@ -1,23 +1,27 @@
 //! A session in use: its queries have a time by which they must be answered, and it is used again only if it is known
 //! to be at rest.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::pooled_connection::deadpool::Object;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A session with PostgreSQL.
+/// A session with PostgreSQL. Queries that are asked at once are sent at once (pipelining), and done in their order.
 ///
 /// A query that was given up, by its limit or by whoever asked, leaves an answer on its way and perhaps a transaction
 /// open. Such a session is closed when it is dropped, which ends both, and does not go back to the pool.
 pub struct Session {
     /// None only while it is dropped.
     conn: Option<Slot>,
-    watch: Watch,
+    until: Mutex<Instant>,
+    given_up: AtomicBool,
+    in_transaction: AtomicBool,
 }
 
 enum Slot {
@@ -25,45 +29,94 @@ enum Slot {
     Own(Box<AsyncPgConnection>),
 }
 
-impl Slot {
-    fn conn(&mut self) -> &mut AsyncPgConnection {
-        match self {
-            Self::Pooled(conn) => conn,
-            Self::Own(conn) => conn,
-        }
-    }
-}
-
-/// Keeps to a session's limit.
-pub struct Watch {
-    until: Instant,
-    in_doubt: bool,
-}
-
 impl Session {
     /// A session that goes back to its pool, if it is at rest then.
     pub fn pooled(conn: Object<AsyncPgConnection>, until: Instant) -> Self {
-        Self { conn: Some(Slot::Pooled(Box::new(conn))), watch: Watch { until, in_doubt: false } }
+        Self::new(Slot::Pooled(Box::new(conn)), until)
     }
 
     /// A session that is nobody else's.
     pub fn own(conn: AsyncPgConnection, until: Instant) -> Self {
-        Self { conn: Some(Slot::Own(Box::new(conn))), watch: Watch { until, in_doubt: false } }
+        Self::new(Slot::Own(Box::new(conn)), until)
+    }
+
+    fn new(conn: Slot, until: Instant) -> Self {
+        Self {
+            conn: Some(conn),
+            until: Mutex::new(until),
+            given_up: AtomicBool::new(false),
+            in_transaction: AtomicBool::new(false),
+        }
     }
 
     /// From now on everything must be answered within so long.
-    pub fn limit(&mut self, within: Duration) {
-        self.watch.until = Instant::now() + within;
+    pub fn limit(&self, within: Duration) {
+        *self.until.lock() = Instant::now() + within;
     }
 
-    /// The connection, and what must watch every use of it.
-    pub fn parts(&mut self) -> Option<(&mut AsyncPgConnection, &mut Watch)> {
-        Some((self.conn.as_mut()?.conn(), &mut self.watch))
+    /// The connection, whose every use is to be passed to [`Session::run`].
+    ///
+    /// # Errors
+    /// If it can be used no more.
+    pub fn conn(&self) -> QueryResult<&AsyncPgConnection> {
+        match &self.conn {
+            Some(_) if self.given_up.load(Ordering::Relaxed) => Err(no_answer()),
+            Some(Slot::Pooled(conn)) => Ok(conn),
+            Some(Slot::Own(conn)) => Ok(conn),
+            None => Err(no_answer()),
+        }
+    }
+
+    /// Runs one query.
+    ///
+    /// # Errors
+    /// What the server said, or that it did not answer in time.
+    pub async fn run<T>(&self, query: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
+        let asked = Asked(self);
+        let until = *self.until.lock();
+        let answer = tokio::time::timeout_at(until, query).await.map_err(|_| no_answer())?;
+        std::mem::forget(asked);
+        answer
+    }
+
+    /// Runs what begins a transaction.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn begin(&self, statements: &str) -> QueryResult<()> {
+        self.in_transaction.store(true, Ordering::Relaxed);
+        let mut conn = self.conn()?;
+        self.run(conn.batch_execute(statements)).await
+    }
+
+    /// Runs what ends it.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn end(&self, statement: &str) -> QueryResult<()> {
+        let mut conn = self.conn()?;
+        self.run(conn.batch_execute(statement)).await?;
+        self.in_transaction.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether it can be used again: nothing is on its way, no transaction is open, and the server is there.
     pub fn is_at_rest(&mut self) -> bool {
-        !self.watch.in_doubt && self.conn.as_mut().is_some_and(|slot| !slot.conn().is_broken())
+        let idle = !*self.given_up.get_mut() && !*self.in_transaction.get_mut();
+        idle && match &mut self.conn {
+            Some(Slot::Pooled(conn)) => !conn.is_broken(),
+            Some(Slot::Own(conn)) => !conn.is_broken(),
+            None => false,
+        }
+    }
+}
+
+/// A query on its way; if it is dropped, it was given up.
+struct Asked<'a>(&'a Session);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.given_up.store(true, Ordering::Relaxed);
     }
 }
 
@@ -74,32 +127,6 @@ impl Drop for Session {
         {
             drop(Object::take(*conn));
         }
-    }
-}
-
-impl Watch {
-    /// Runs one query.
-    ///
-    /// # Errors
-    /// What the server said, or that it did not answer in time.
-    pub async fn run<T>(&mut self, query: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
-        if self.in_doubt {
-            return Err(no_answer());
-        }
-        self.in_doubt = true;
-        let answer = tokio::time::timeout_at(self.until, query).await.map_err(|_| no_answer())?;
-        self.in_doubt = false;
-        answer
-    }
-
-    /// Runs what begins a transaction: if that fails half-way, what state the session is in is not known.
-    ///
-    /// # Errors
-    /// As [`Watch::run`].
-    pub async fn begin(&mut self, statements: impl Future<Output = QueryResult<()>>) -> QueryResult<()> {
-        let begun = self.run(statements).await;
-        self.in_doubt |= begun.is_err();
-        begun
     }
 }
 
