@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
 use super::load;
+use super::save::save;
 use super::writer::WriterSettings;
 use crate::domain::{Answered, Command, Entry, MessageId, Receipt, Refusal, World, decide};
 use crate::error::{Error, Result};
@@ -184,7 +185,8 @@ async fn transact(conn: &Conn, settings: &WriterSettings, commands: &[Command]) 
     let written = conn.write_after(loaded, async |conn, (mut world, head)| {
         let (answers, ledger) = decide_all(&mut world, head, settings, commands);
         slot.answers = answers;
-        slot.entries = ledger.save(conn, &world).await?;
+        save(conn, &ledger, &world).await?;
+        slot.entries = ledger.into_entries();
         Ok(())
     });
     (written.await.err(), decided)

@@ -9,6 +9,7 @@ mod batch;
 mod ledger;
 mod load;
 mod maintenance;
+mod save;
 mod seen;
 mod task;
 mod writer;
