@@ -27,7 +27,7 @@
 //!
 //! **A command**, `send_message`: the handler in `http/rooms.rs` reads a submission (`http/submission.rs`) and hands
 //! [`Command::SendMessage`](domain::Command) to the [`Writer`](commands::Writer); `commands/batch.rs` loads a
-//! [`World`](domain::World), asks [`decide`](domain::decide), writes the events in bulk (`commands/ledger.rs`),
+//! [`World`](domain::World), asks [`decide`](domain::decide), writes the events in bulk (`commands/save.rs`),
 //! commits, delivers and answers; `events/hub` puts the frame on the other person's screen.
 //!
 //! **A query**, `list_rooms`: the handler in `http/rooms.rs` takes a connection and calls [`queries::rooms`], which
