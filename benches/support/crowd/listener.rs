@@ -39,6 +39,11 @@ impl Listener {
         (self.stream, self.asked, self.open) = (Some(stream), false, false);
     }
 
+    /// Whether it has a connection, open or on its way.
+    pub(super) fn is_there(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Asks for something else from now on, which begins with this number.
     pub(super) fn ask(&mut self, request: String, next: u64) {
         (self.request, self.next) = (request, next);

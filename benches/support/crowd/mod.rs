@@ -7,6 +7,8 @@ mod listener;
 mod sender;
 mod tally;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -19,12 +21,17 @@ use sender::Sender;
 pub use tally::Found;
 use tally::Tally;
 
-/// Streams from one address: fewer than it has ephemeral ports.
-const PER_ADDRESS: usize = 15_000;
+/// Streams from one address: far fewer than it has ephemeral ports (28,232). A port is searched for one after the
+/// other, which takes milliseconds once most are taken; and a connection that was closed keeps its port for a minute.
+const PER_ADDRESS: usize = 500;
 /// Streams that are being opened at once: within the usual queue of connections that wait.
 const OPENING_AT_ONCE: usize = 256;
 /// How long a stream may take to open.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long all streams that broke at once may take to come back.
+const ALL_BACK: Duration = Duration::from_mins(1);
+/// How long a stream waits before it tries again, if it could not be opened.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long after the last delivery the rest counts as lost.
 const STRAGGLING: Duration = Duration::from_secs(3);
 /// Tokens of senders are above those of streams.
@@ -73,6 +80,8 @@ pub struct Crowd {
     /// By room, when each of its events was due, microseconds since the crowd began.
     rooms: Vec<Vec<u64>>,
     listeners: Vec<Listener>,
+    /// Streams that have ended by themselves, or could not be opened.
+    broken: Vec<usize>,
     senders: Vec<Sender>,
     tally: Tally,
     buffer: Box<[u8]>,
@@ -91,6 +100,7 @@ impl Crowd {
             began: Instant::now(),
             rooms: vec![Vec::new(); rooms],
             listeners: Vec::new(),
+            broken: Vec::new(),
             senders: Vec::new(),
             tally: Tally::new(),
             buffer: vec![0; READ].into(),
@@ -103,14 +113,23 @@ impl Crowd {
         for index in self.listeners.len()..streams {
             let (room, seat) = (index % self.rooms.len(), index / self.rooms.len());
             let request = (self.target.subscribe)(room, seat);
-            let mut listener = Listener::new(room, self.rooms[room].len() as u64, request);
-            listener.connect(&self.poll, Token(index), (self.network, index), self.target.address);
-            self.listeners.push(listener);
+            self.listeners.push(Listener::new(room, self.rooms[room].len() as u64, request));
+            self.connect(index);
             self.until(PATIENCE, |crowd| crowd.listeners.len() < crowd.tally.open + OPENING_AT_ONCE);
         }
-        self.until(PATIENCE, |crowd| crowd.tally.open == streams);
+        let opened = Instant::now();
+        while self.tally.open < streams && opened.elapsed() < PATIENCE {
+            for index in std::mem::take(&mut self.broken) {
+                self.connect(index);
+            }
+            self.until(AGAIN, |crowd| crowd.tally.open == streams);
+        }
         assert_eq!(self.tally.open, streams, "streams that are open");
         began.elapsed()
+    }
+
+    fn connect(&mut self, index: usize) {
+        self.listeners[index].connect(&self.poll, Token(index), (self.network, index), self.target.address);
     }
 
     /// From now on nobody reads any more.
@@ -128,20 +147,24 @@ impl Crowd {
     /// of the events.
     pub fn return_all(&mut self, mark: &[u64], ask: impl Fn(usize, usize) -> String, rate: f64) -> (Duration, Found) {
         let rooms = self.rooms.len();
-        let mut away: Vec<(Duration, usize)> = Vec::new();
+        // Who comes back when.
+        let mut away = BinaryHeap::new();
+        self.broken.clear();
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             listener.leave(&mut self.tally);
             listener.ask(ask(listener.room, index / rooms), mark[listener.room]);
-            away.push((Duration::from_millis(listener.retry), index));
+            away.push(Reverse((Duration::from_millis(listener.retry), index)));
         }
-        away.sort_unstable_by(|one, other| other.cmp(one));
         let (began, all) = (Instant::now(), self.listeners.len());
         let found = self.load_while(Load::Open { rate }, |crowd| {
-            while let Some((_, index)) = away.pop_if(|(at, _)| *at <= began.elapsed()) {
-                let from = (crowd.network, index);
-                crowd.listeners[index].connect(&crowd.poll, Token(index), from, crowd.target.address);
+            let now = began.elapsed();
+            away.extend(crowd.broken.drain(..).map(|index| Reverse((now + AGAIN, index))));
+            while away.peek().is_some_and(|Reverse((at, _))| *at <= now)
+                && let Some(Reverse((_, index))) = away.pop()
+            {
+                crowd.connect(index);
             }
-            crowd.tally.open < all && began.elapsed() < PATIENCE
+            crowd.tally.open < all && now < ALL_BACK
         });
         assert_eq!(self.tally.open, all, "streams that came back");
         found
@@ -261,7 +284,11 @@ impl Crowd {
             } else {
                 let listener = &mut self.listeners[token];
                 let dues = &self.rooms[listener.room];
+                let was_there = listener.is_there();
                 listener.ready(&mut self.buffer, self.target.opened, tally, dues, now);
+                if was_there && !listener.is_there() {
+                    self.broken.push(token);
+                }
             }
         }
     }

@@ -28,8 +28,9 @@ const SILENCE: Duration = Duration::from_secs(45);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What hyper may hold of a stream, bytes: more than the largest event.
 const BUFFER: usize = 64 * 1024;
-/// Streams from one address: fewer than it has ephemeral ports, and than the server allows one address by default.
-const PER_ADDRESS: usize = 15_000;
+/// Streams from one address: far fewer than it has ephemeral ports (28,232), which are searched one after the other when
+/// a stream comes back, and than the server allows one address by default.
+const PER_ADDRESS: usize = 5_000;
 
 /// A stream of one person, and what it brought.
 pub struct Listener {
