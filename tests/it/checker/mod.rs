@@ -158,6 +158,15 @@ impl Checker {
         self.readers.iter().map(|(reader, _)| 1 + reader.heard().outages.len()).sum()
     }
 
+    /// How often the readers have heard an event for this reason.
+    pub fn heard_of(&self, name: &str, reason: &str) -> usize {
+        let count = |(reader, _): &(Reader, _)| {
+            let heard = reader.heard();
+            heard.events.iter().filter(|(_, event)| event.name == name && event.data["reason"] == reason).count()
+        };
+        self.readers.iter().map(count).sum()
+    }
+
     /// Ends the load and compares; prints one line. Nothing may be wrong.
     pub async fn verify(self) -> Figures {
         let figures = self.figures().await;

@@ -84,9 +84,14 @@ impl Node {
         signal(self.pid(), "CONT");
     }
 
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
+        signal(self.pid(), "TERM");
+    }
+
     /// SIGTERM, then waits until it has ended.
     pub fn terminate(&mut self) -> ExitStatus {
-        signal(self.pid(), "TERM");
+        self.ask_to_stop();
         self.child.wait().expect("it ends")
     }
 
@@ -129,11 +134,25 @@ impl Node {
     }
 
     /// A metric that is one number; 0 if it is not there yet.
-    pub async fn metric(&self, name: &str) -> f64 {
+    async fn metric(&self, name: &str) -> f64 {
         let text = self.service().get("/metrics").await.bytes;
         let text = String::from_utf8_lossy(&text);
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or_default()
+    }
+
+    /// Bytes of memory that it holds.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> u64 {
+        let process = procfs::process::Process::new(i32::try_from(self.pid()).expect("a process id"));
+        let status = process.and_then(|process| process.status()).expect("it runs");
+        status.vmrss.expect("memory") * 1024
+    }
+
+    /// How many streams are open.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    pub async fn streams(&self) -> usize {
+        self.metric("haggle_streams_open ").await as usize
     }
 
     /// Somebody with a token of their own.

@@ -28,14 +28,14 @@ async fn readers_that_vanish_are_noticed() {
     let mut stay = open(&cast.nora, network.near(), STAYING).await;
     let gone = open(&cast.ada, network.far(), vanishing).await;
     let all = vanishing + STAYING;
-    eventually("all streams are open", async || count(&node).await == all).await;
+    eventually("all streams are open", async || node.streams().await == all).await;
 
     let began = Instant::now();
     network.lose_far();
     let most = if is_full() { NOTICED_WITHIN } else { NOTICED_ON_BUSY_MACHINES };
     let mut first = None;
     loop {
-        let open = count(&node).await;
+        let open = node.streams().await;
         assert!(open >= STAYING, "only who is gone is cut");
         if open < all {
             first.get_or_insert_with(|| began.elapsed());
@@ -66,10 +66,4 @@ async fn open(actor: &Actor, from: IpAddr, streams: usize) -> Vec<EventStream> {
         open.push(actor.stream_at("/v1/events").await);
     }
     open
-}
-
-/// How many streams are open.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-async fn count(node: &Node) -> usize {
-    node.metric("haggle_streams_open ").await as usize
 }
