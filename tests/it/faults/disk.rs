@@ -56,7 +56,24 @@ impl Disk {
     /// Gives it power again: unmounts what is left and mounts anew, which replays the file system's journal. Nobody may
     /// use it any more.
     pub fn restore(&self) {
-        assert!(self.unmount() && self.mount(), "the disk is mounted again");
+        assert!(self.try_restore(), "nobody uses the disk");
+    }
+
+    /// The same, unless somebody uses it now. Who writes to its place meanwhile would write elsewhere.
+    pub fn try_restore(&self) -> bool {
+        let unmounted = self.unmount();
+        assert!(!unmounted || self.mount(), "the disk is mounted again");
+        unmounted
+    }
+
+    /// Fills it to the last block, until what is returned is dropped.
+    pub fn fill(&self) -> Ballast {
+        let ballast = Ballast(self.place().join("ballast"));
+        let mut file = std::fs::File::create(&ballast.0).expect("a file");
+        for piece in [1 << 20, 4 << 10] {
+            while file.write_all(&vec![1; piece]).and_then(|()| file.sync_data()).is_ok() {}
+        }
+        ballast
     }
 
     fn image(&self) -> String {
@@ -69,6 +86,15 @@ impl Disk {
 
     fn unmount(&self) -> bool {
         run("umount", &[&self.place().to_string_lossy()])
+    }
+}
+
+/// What fills a disk.
+pub struct Ballast(PathBuf);
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).expect("the ballast goes");
     }
 }
 

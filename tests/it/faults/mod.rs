@@ -4,8 +4,11 @@
 //! Each rig prints one line of figures. The short form runs everywhere; `HAGGLE_TORTURE=full` is what is promised.
 //! Those that need a disk of their own need root.
 
+mod broken;
 mod disk;
+mod files;
 mod full;
+mod injected;
 mod killed;
 mod leaks;
 mod power;
@@ -17,6 +20,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use self::disk::Disk;
+use self::injected::Injection;
 use crate::checker::{Addresses, Checker, Manner};
 use crate::harness::{Actor, Node, free_port};
 

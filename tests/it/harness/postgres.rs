@@ -155,6 +155,28 @@ impl Postgres {
         assert_eq!(line.trim(), "done", "{order}: {}", self.log());
     }
 
+    /// Its processes, the one that minds the others first; none when it does not run.
+    pub fn processes(&self) -> Vec<u32> {
+        let minder = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        let Some(minder) = minder.lines().next().and_then(|line| line.parse::<u32>().ok()) else { return Vec::new() };
+        if !Path::new(&format!("/proc/{minder}")).exists() {
+            return Vec::new();
+        }
+        let asked = Command::new("ps").args(["-o", "pid=", "--ppid", &minder.to_string()]).output().expect("ps runs");
+        let others = String::from_utf8_lossy(&asked.stdout).split_whitespace().flat_map(str::parse).collect::<Vec<_>>();
+        [vec![minder], others].concat()
+    }
+
+    /// Does what an operator does when it has given up: starts it again. Says whether that was needed.
+    pub fn run_again(&self) -> bool {
+        let has_ended = self.processes().is_empty();
+        if has_ended {
+            self.stop(Stop::Immediate);
+            self.run();
+        }
+        has_ended
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -175,6 +197,14 @@ impl Postgres {
     /// Runs something as the server's owner, in the database `postgres`.
     pub async fn execute(&self, sql: &str) {
         self.session("postgres").await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Runs something as the server's owner, if it is up to that.
+    pub async fn try_execute(&self, sql: &str) -> bool {
+        match AsyncPgConnection::establish(&format!("{}/postgres", self.url)).await {
+            Ok(mut session) => session.batch_execute(sql).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Waits until a query in the database `postgres` finds something.
