@@ -4,6 +4,7 @@
 //! Each rig prints one line of figures. The short form runs everywhere; `HAGGLE_TORTURE=full` is longer.
 
 mod kill;
+mod partition;
 mod pause;
 mod presence;
 mod rolling;

@@ -43,10 +43,10 @@ impl Network {
         let (wire, holder) = (self.wire(), self.holder.id().to_string());
         let made = ["link", "add", &wire, "type", "veth", "peer", "name", INSIDE, "netns", &holder];
         let address = |ip: IpAddr| format!("{ip}/29");
-        let (server, one, other) = (address(self.server()), address(self.near()), address(self.far()));
+        let server = address(self.server());
+        let here = [self.near(), self.far(), self.third()].map(address);
         run(ip(), &made)
-            && run(ip(), &["address", "add", &one, "dev", &wire])
-            && run(ip(), &["address", "add", &other, "dev", &wire])
+            && here.iter().all(|here| run(ip(), &["address", "add", here, "dev", &wire]))
             && run(ip(), &["link", "set", &wire, "up"])
             && run(self.within("ip"), &["address", "add", &server, "dev", INSIDE])
             && run(self.within("ip"), &["link", "set", INSIDE, "up"])
@@ -71,9 +71,14 @@ impl Network {
         self.address(2)
     }
 
-    /// Another, which can be lost.
+    /// Another; the ways to it can be lost.
     pub fn far(&self) -> IpAddr {
         self.address(3)
+    }
+
+    /// One more.
+    pub fn third(&self) -> IpAddr {
+        self.address(4)
     }
 
     /// A program that runs inside.
@@ -83,13 +88,33 @@ impl Network {
         command
     }
 
-    /// From now on whatever is sent from inside to [`far`](Self::far) is lost, and nobody is told: it goes to an
-    /// Ethernet address that nobody has.
-    pub fn lose_far(&self) {
-        let far = self.far().to_string();
+    /// From now on whatever is sent from inside to this address is lost, and nobody is told: it goes to an Ethernet
+    /// address that nobody has.
+    pub fn lose_to(&self, address: IpAddr) {
+        let address = address.to_string();
         let to_nobody =
-            ["neighbour", "replace", &far, "lladdr", "02:00:00:00:00:01", "dev", INSIDE, "nud", "permanent"];
+            ["neighbour", "replace", &address, "lladdr", "02:00:00:00:00:01", "dev", INSIDE, "nud", "permanent"];
         assert!(run(self.within("ip"), &to_nobody), "a way that leads nowhere");
+    }
+
+    /// From now on whatever is sent from this address is lost when it comes inside, and nobody is told. A rule says so,
+    /// for which those that say what is here must wait.
+    pub fn lose_from(&self, address: IpAddr) {
+        let has_waited = ["rule", "show", "pref", "100"];
+        let said = self.within("ip").args(has_waited).output().expect("ip runs").stdout;
+        if said.is_empty() {
+            let waits = ["rule", "add", "pref", "100", "lookup", "local"];
+            assert!(run(self.within("ip"), &waits) && run(self.within("ip"), &["rule", "del", "pref", "0"]), "rules");
+        }
+        let lost = ["rule", "add", "pref", "10", "from", &address.to_string(), "blackhole"];
+        assert!(run(self.within("ip"), &lost), "a rule");
+    }
+
+    /// Nothing is lost any more on the ways to this address and from it.
+    pub fn find(&self, address: IpAddr) {
+        let address = address.to_string();
+        run(self.within("ip"), &["neighbour", "del", &address, "dev", INSIDE]);
+        run(self.within("ip"), &["rule", "del", "pref", "10", "from", &address, "blackhole"]);
     }
 }
 

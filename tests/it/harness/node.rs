@@ -134,7 +134,7 @@ impl Node {
     }
 
     /// A metric that is one number; 0 if it is not there yet.
-    async fn metric(&self, name: &str) -> f64 {
+    pub async fn metric(&self, name: &str) -> f64 {
         let text = self.service().get("/metrics").await.bytes;
         let text = String::from_utf8_lossy(&text);
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());

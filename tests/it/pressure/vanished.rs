@@ -31,7 +31,7 @@ async fn readers_that_vanish_are_noticed() {
     eventually("all streams are open", async || node.streams().await == all).await;
 
     let began = Instant::now();
-    network.lose_far();
+    network.lose_to(network.far());
     let most = if is_full() { NOTICED_WITHIN } else { NOTICED_ON_BUSY_MACHINES };
     let mut first = None;
     loop {
