@@ -21,9 +21,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// goes offline elsewhere, whoever has one elsewhere too does not flap, and typing ends.
 ///
 /// To see it red: let no node lapse (`HEARTBEATS_MISSED` in `src/events/hub/peers.rs`), let a lapse forget what
-/// other nodes tell of the same people (`Turn::no_longer_at`), take typing for good (`Turn::expire_typing`), or answer
-/// before COMMIT in `src/commands/batch.rs` and wait there for 300 ms (lost, where the killed node was the one that wrote:
-/// in two runs of three).
+/// other nodes tell of the same people (`Turn::no_longer_at`), take typing for good (`Turn::expire_typing`), or see
+/// [`Checker`].
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_costs_nothing_but_a_moment() {
     let Some(mut cluster) = Cluster::start(3).await else { return };

@@ -133,7 +133,8 @@ fn within(promised: Duration) -> Duration {
 
 /// Clients lose nothing, and hear all once; and the node is back when the way is.
 ///
-/// To see it red: answer before COMMIT in `src/commands/batch.rs`, and wait there for 300 ms (lost), or see [`Checker`].
+/// To see it red: answer a batch whose COMMIT was not answered with 503 `unavailable` (`Unsure::answer` in
+/// `src/commands/batch.rs`; refused, and there), or see [`Checker`].
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_loses_nothing_and_comes_back() {
     let Some(parted) = Parted::start().await else { return };
@@ -201,8 +202,6 @@ async fn revoke(parted: &Parted, cast: &Cast) -> Duration {
     let mut stream = parted.nodes[0].actor(id(0xe4)).stream_patiently(ON_BUSY_MACHINES).await;
     let began = Instant::now();
     service.delete(&path).await.expect(204);
-    while stream.next_within(ON_BUSY_MACHINES).await.is_some() {
-        assert!(began.elapsed() < ON_BUSY_MACHINES, "the stream goes on");
-    }
+    while stream.next_within(ON_BUSY_MACHINES).await.is_some() {}
     began.elapsed()
 }

@@ -20,7 +20,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(5);
 /// The process tells every stream, answers what it has taken, and ends in time with 0; what it answered is there when
 /// it has started again, and no stream misses anything.
 ///
-/// To see it red: leave `close_all` out of `src/http/run.rs` (no goodbye), answer before COMMIT (lost).
+/// To see it red: leave `close_all` out of `src/http/run.rs` (no goodbye).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_told_to_stop_does_so_in_time_and_loses_nothing() {
     let stops = if is_full() { STOPS.1 } else { STOPS.0 };

@@ -57,9 +57,11 @@ async fn readers_that_vanish_are_noticed() {
     drop(gone);
 }
 
-/// Streams of somebody who comes from this address.
+/// Streams of somebody who comes from this address and says nothing more: the library would ask whether the server is
+/// there, and break the connection itself.
 async fn open(actor: &Actor, from: IpAddr, streams: usize) -> Vec<EventStream> {
-    let client = reqwest::Client::builder().no_proxy().local_address(from).build().expect("a client");
+    let client = reqwest::Client::builder().no_proxy().local_address(from).tcp_keepalive(None).tcp_user_timeout(None);
+    let client = client.build().expect("a client");
     let actor = actor.clone().with_client(&client);
     let mut open = Vec::new();
     for _ in 0..streams {
