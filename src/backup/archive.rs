@@ -16,6 +16,8 @@ pub const SUMS: &str = "SHA256SUMS";
 /// The largest entry there can be, in bytes, so that a mangled size does not fill the memory: a thousand rows with
 /// 8,000 characters, each escaped, are below it, and so is a file.
 const MAX_ENTRY: u64 = 256 * 1024 * 1024;
+/// The longest name of an entry, in bytes: what fits in its header.
+const MAX_NAME: usize = 100;
 /// What is written at once, in bytes.
 const BUFFER: usize = 1024 * 1024;
 
@@ -49,6 +51,13 @@ pub fn file_name(object: ObjectId) -> String {
 /// The object whose bytes are in the entry of this name.
 pub fn object_of(name: &str) -> Option<ObjectId> {
     name.strip_prefix("files/")?.strip_suffix(".bin")?.parse().ok()
+}
+
+/// Whether a name is as ours are. In what is damaged a name may be anything that an archive holds, even a key, and
+/// names are told in sentences.
+fn is_name(name: &str) -> bool {
+    let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/');
+    name.len() <= MAX_NAME && name.bytes().all(is_ours)
 }
 
 /// An archive that is being written.
@@ -134,7 +143,7 @@ impl Reader {
         let named = entries.map(|entry| {
             let entry = entry?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            Ok((name, entry))
+            if is_name(&name) { Ok((name, entry)) } else { Err(io::Error::other("it has an entry with an odd name")) }
         });
         let wanted = named.filter(move |entry: &io::Result<_>| entry.as_ref().map_or(true, |(name, _)| wanted(name)));
         Ok(wanted.map(|entry| {

@@ -91,7 +91,8 @@ pub fn run(cli: Cli) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            eprintln!("haggle: {failed}");
+            // What others wrote may be in it: a name in an archive, an answer of a database.
+            eprintln!("haggle: {}", failed.to_string().replace(char::is_control, " "));
             ExitCode::FAILURE
         }
     }

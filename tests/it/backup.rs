@@ -25,13 +25,13 @@ use crate::harness::{Actor, Cast, Database, Node, S3, eventually, haggle, id, is
 const CURSORS: usize = 60;
 
 /// Where a deployment lives.
-struct Home {
+pub struct Home {
     folder: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Home {
-    fn sqlite() -> Self {
+    pub fn sqlite() -> Self {
         Self::on(None)
     }
 
@@ -64,7 +64,7 @@ impl Home {
     }
 
     /// A command on this deployment.
-    async fn run(&self, args: &[&str]) -> Output {
+    pub async fn run(&self, args: &[&str]) -> Output {
         let mut command = haggle(args);
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         let run = move || command.output().expect("haggle runs");
@@ -72,7 +72,7 @@ impl Home {
     }
 
     /// A command that succeeds; returns what it says.
-    async fn done(&self, args: &[&str]) -> String {
+    pub async fn done(&self, args: &[&str]) -> String {
         let output = self.run(args).await;
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")
@@ -87,24 +87,24 @@ impl Home {
         assert!(error.contains(said), "{args:?}: {said:?} is not in {error}");
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Makes a backup in this folder.
-    async fn backup(&self, name: &str) -> PathBuf {
+    pub async fn backup(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         self.done(&["backup", text(&path)]).await;
         path
     }
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
 /// The entries of an archive, in order.
-fn entries(archive: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn entries(archive: &Path) -> Vec<(String, Vec<u8>)> {
     let mut tar = tar::Archive::new(std::fs::File::open(archive).expect("an archive"));
     let entries = tar.entries().expect("a tar archive").map(|entry| {
         let mut entry = entry.expect("an entry");
@@ -115,7 +115,7 @@ fn entries(archive: &Path) -> Vec<(String, Vec<u8>)> {
     entries.collect()
 }
 
-fn write_archive(path: &Path, entries: &[(String, Vec<u8>)]) {
+pub fn write_archive(path: &Path, entries: &[(String, Vec<u8>)]) {
     let mut tar = tar::Builder::new(std::fs::File::create(path).expect("a file"));
     for (name, bytes) in entries {
         let mut header = tar::Header::new_ustar();
@@ -128,7 +128,7 @@ fn write_archive(path: &Path, entries: &[(String, Vec<u8>)]) {
 
 /// Everything in an archive but what differs between a deployment and its restored copy: the epoch, and when the
 /// archive was made.
-fn substance(archive: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn substance(archive: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut entries: BTreeMap<_, _> = entries(archive).into_iter().collect();
     entries.remove("SHA256SUMS").expect("checksums");
     entries.remove("haggle-backup.json").expect("a manifest");
@@ -422,7 +422,7 @@ async fn from_postgres_to_sqlite_and_from_a_bucket_to_a_folder() {
 }
 
 /// A room with a file, and a backup of it.
-async fn small_backup(home: &Home) -> PathBuf {
+pub async fn small_backup(home: &Home) -> PathBuf {
     let node = home.serve().await;
     let cast = node.cast().await;
     let room = cast.ada.open_room(cast.north, "Hi!").await;

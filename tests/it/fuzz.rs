@@ -1,4 +1,9 @@
-//! Whole requests, spoilt at random: no input makes a 500 or a panic (promise 10).
+//! Whole requests, spoilt at random: no input makes a 500 or a panic (promise 10). Below are forms, bytes that are no
+//! request, and archives of backups; parsers by themselves are asked beside their code, by `proptest`.
+
+mod archives;
+mod forms;
+mod heads;
 
 use std::time::Duration;
 
