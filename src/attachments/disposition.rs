@@ -63,6 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::FileName;
 
     fn attachment(name: &str) -> String {
         content_disposition(name, false).to_str().unwrap().to_owned()
@@ -117,6 +118,25 @@ mod tests {
             let harmful = ['"', '\\', '/', '%'];
             prop_assert!(!fallback.contains(harmful));
             prop_assert!(!full.contains([' ', '"', ';', '/', '\'', '*', '\\']));
+        }
+
+        /// A name that was taken is one a file system takes, and comes back as it was.
+        #[test]
+        fn names_that_are_taken_are_those_of_one_file(
+            name in prop_oneof![any::<String>(), "[.a /\\\\\u{0}-\u{20}\u{7f}\u{202a}-\u{202f}\u{2066}-\u{206a}]{0,5}", "(\u{e9}|x){120,260}"],
+        ) {
+            let Ok(taken) = FileName::try_from(name.clone()) else { return Ok(()) };
+            prop_assert_eq!(taken.as_str(), name.as_str());
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(&name), "").unwrap();
+            let found: Vec<_> = folder.path().read_dir().unwrap().map(|it| it.unwrap().file_name()).collect();
+            prop_assert_eq!(found, [name.as_str()]);
+            let told = attachment(&name);
+            let (_, full) = told.split_once("filename*=UTF-8''").unwrap();
+            let decoded = percent_encoding::percent_decode_str(full).decode_utf8().unwrap();
+            let shown: String = name.chars().map(|c| if deceives(c) { REPLACEMENT } else { c }).collect();
+            let nameless = name.trim_matches(['.', ' ']).is_empty();
+            prop_assert_eq!(&*decoded, if nameless { NAMELESS } else { &shown });
         }
     }
 }

@@ -182,6 +182,28 @@ mod tests {
     }
 
     proptest! {
+        /// Nothing but the link itself opens anything, and nothing makes a panic.
+        #[test]
+        fn no_other_link_opens_anything(
+            id in any::<u128>(),
+            u in prop_oneof![any::<String>(), Just(READER.to_string()), Just(SERVICE.to_owned())],
+            later in prop_oneof![any::<i64>(), -2..2_i64],
+            sig in prop_oneof![any::<String>(), "[A-Za-z0-9_-]{0,90}"],
+            (at, other) in (0..43_usize, "[A-Za-z0-9_=-]?"),
+        ) {
+            let links = links(&Clock::shifted());
+            let (right, reader, exp, signature) = open(&links.link(&file("a"), READER));
+            prop_assert_eq!(links.verify(AttachmentId(Uuid::from_u128(id)), &u, exp.wrapping_add(later), &sig), None);
+            if (u.as_str(), later) != (reader.as_str(), 0) {
+                prop_assert_eq!(links.verify(right, &u, exp.wrapping_add(later), &signature), None);
+            }
+            let mut altered = signature.clone();
+            altered.replace_range(at..=at, &other);
+            if altered != signature {
+                prop_assert_eq!(links.verify(right, &reader, exp, &altered), None);
+            }
+        }
+
         #[test]
         fn every_name_is_one_path_segment(name in "[^/\\\\\\p{Cc}]{1,60}") {
             prop_assume!(name != "." && name != "..");

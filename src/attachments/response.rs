@@ -195,6 +195,7 @@ mod tests {
     use bytes::Bytes;
     use futures_util::stream;
     use http_body_util::BodyExt;
+    use proptest::prelude::*;
     use tempfile::TempDir;
     use uuid::Uuid;
 
@@ -323,6 +324,58 @@ x-content-type-options: nosniff
         for range in ["bytes=0-1,4-5", "bytes=0-1,50-", "bytes=5-2", "bytes=a-b", "lines=1-2", "", "bytes="] {
             let seen = file.get(&[(RANGE, range)]).await;
             assert_eq!((seen.status, seen.body.len()), (200, 10), "{range}");
+        }
+    }
+
+    /// One range as RFC 9110 §14.1.2 means it, read in the simplest way; none for what is not one.
+    fn meant(range: &str, size: u64) -> Option<Part> {
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
+        let (start, end) = match (first, last) {
+            ("", suffix) => (size.saturating_sub(number(suffix)?), size),
+            (first, "") => (number(first)?, size),
+            (first, last) if number(first)? <= number(last)? => {
+                (number(first)?, number(last)?.saturating_add(1).min(size))
+            }
+            _ => return None,
+        };
+        Some(if start < end { Part::Bytes(start..end) } else { Part::Unsatisfiable })
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_within_the_file_and_what_they_mean(
+            value in proptest::collection::vec(any::<u8>(), 0..40),
+            near in "(bytes|Bytes|lines) ?= ?([0-9]{0,21} ?- ?[0-9]{0,21},? ?){0,3}",
+            one in "bytes=[0-9]{0,2}-[0-9]{0,2}",
+            large in "bytes=[0-9]{18,20}-[0-9]{0,20}",
+            size in prop_oneof![0..100_u64, any::<u64>()],
+        ) {
+            let size = size.min(i64::MAX.unsigned_abs());
+            for text in [value.as_slice(), near.as_bytes(), one.as_bytes(), large.as_bytes()] {
+                let Ok(value) = HeaderValue::from_bytes(text) else { continue };
+                let part = wanted(&HeaderMap::from_iter([(RANGE, value)]), "\"tag\"", size);
+                if let Part::Bytes(range) = &part {
+                    prop_assert!(range.start < range.end && range.end <= size, "{:?} of {}", range, size);
+                }
+                let text = String::from_utf8_lossy(text);
+                if let Some(meant) = meant(&text, size) {
+                    prop_assert_eq!(&part, &meant, "{} of {}", text, size);
+                }
+            }
+        }
+
+        #[test]
+        fn only_the_right_tag_is_known(
+            value in proptest::collection::vec(any::<u8>(), 0..60),
+            near in "((W/)?\"?[tag,]{0,4}\"?[, ]{0,3}){0,5}",
+        ) {
+            for text in [value.as_slice(), near.as_bytes()] {
+                let Ok(value) = HeaderValue::from_bytes(text) else { continue };
+                let known = is_known(&HeaderMap::from_iter([(IF_NONE_MATCH, value)]), "\"tag\"");
+                let text = String::from_utf8_lossy(text);
+                prop_assert!(!known || text.contains("\"tag\"") || text.contains('*'), "{}", text);
+            }
         }
     }
 

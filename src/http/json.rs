@@ -109,8 +109,109 @@ fn dedupe(pointer: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
     use super::*;
-    use crate::wire::{CreateChatRoom, MessageInput};
+    use crate::wire::{CreateChatRoom, DirectoryBatch, LastSeenInput, MessageInput, PutUser};
+
+    const FIELDS: [&str; 22] = [
+        "attachment",
+        "attachment_id",
+        "campaign_id",
+        "company_id",
+        "content",
+        "content_type",
+        "contract_change",
+        "direction",
+        "expected_payout",
+        "expected_version",
+        "family_name",
+        "given_name",
+        "id",
+        "logo_url",
+        "message",
+        "name",
+        "open",
+        "operations",
+        "payout",
+        "seen_till",
+        "type",
+        "a/b~c",
+    ];
+    const TEXTS: [&str; 11] = [
+        "",
+        "accepted_by_creator",
+        "put_user",
+        "delete_user",
+        "put_campaign",
+        "proposed_by_company",
+        "user_to_company",
+        "company_to_user",
+        "0199c0de-0000-7000-8000-00000000c001",
+        "at x: missing field `y`",
+        "aGVsbG8=",
+    ];
+
+    /// Any JSON, most often such as is near to a body.
+    fn bodies() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            proptest::sample::select(&TEXTS[..]).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 64, 8, |inner| {
+            let name = proptest::sample::select(&FIELDS[..]).prop_map(str::to_owned);
+            let fields = proptest::collection::vec((name, inner.clone()), 0..8);
+            let object = fields.prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>()));
+            prop_oneof![4 => object, 1 => proptest::collection::vec(inner, 0..4).prop_map(Value::from)]
+        })
+    }
+
+    /// What is wrong is there, or is missing where it should be.
+    fn pointer_leads_somewhere<T: DeserializeOwned>(body: &Value) -> bool {
+        match parse::<T>(body.to_string().as_bytes()) {
+            Ok(_) | Err(Error::Malformed(_)) => true,
+            Err(Error::Invalid(errors)) => errors.iter().all(|error| {
+                let parent = error.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+                !error.detail.is_empty()
+                    && (body.pointer(&error.pointer).is_some() || body.pointer(parent).is_some_and(Value::is_object))
+            }),
+            Err(_) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_pointer_leads_somewhere(body in bodies()) {
+            let leads = [
+                pointer_leads_somewhere::<MessageInput>,
+                pointer_leads_somewhere::<CreateChatRoom>,
+                pointer_leads_somewhere::<DirectoryBatch>,
+                pointer_leads_somewhere::<LastSeenInput>,
+                pointer_leads_somewhere::<PutUser>,
+            ];
+            for leads in leads {
+                prop_assert!(leads(&body), "{}", body);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+            near in r#"[{}\[\]":,\\ud8eE+.0-9 -]{0,60}"#,
+            query in any::<String>(),
+        ) {
+            for bytes in [bytes.as_slice(), near.as_bytes()] {
+                let _ = parse::<DirectoryBatch>(bytes);
+                let _ = parse::<CreateChatRoom>(bytes);
+            }
+            let _ = parse_query::<PutUser>(&query);
+        }
+    }
 
     fn refused(body: &str) -> String {
         match parse::<MessageInput>(body.as_bytes()).unwrap_err() {
