@@ -1,20 +1,23 @@
 //! Connections that come and go leave nothing behind (promise 13).
 
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::iter;
-use reqwest::Method;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 use super::Site;
-use crate::harness::{Actor, eventually, is_full, tell};
+use crate::harness::{eventually, is_full, tell};
 
 /// Connections in the short form, and in the full one.
 const CONNECTIONS: (usize, usize) = (3_000, 1_000_000);
 /// How many are open at once.
-const AT_ONCE: usize = 50;
+const AT_ONCE: usize = 64;
+/// Addresses that they come from: each has ports of its own, of which some are not free again for a minute.
+const SOURCES: usize = 32;
 /// How much the process may grow from a fifth of them to all, bytes: far less than a byte of each connection's buffers.
 const GROWTH: u64 = 8 << 20;
 
@@ -36,10 +39,20 @@ async fn connections_leave_nothing_behind() {
     let data = tempfile::tempdir().expect("a folder");
     let site = Site::start(data.path(), None, &[]).await;
     let people = site.people().await;
+    let tokens: Arc<[String]> = people.iter().map(|(actor, _)| actor.token.clone().expect("a token")).collect();
+    let address = site.node.url.strip_prefix("http://").and_then(|it| it.parse().ok()).expect("an address");
     let all = if is_full() { CONNECTIONS.1 } else { CONNECTIONS.0 };
     let come_and_go = async |from: usize, to: usize| {
-        let connections = iter(from..to).map(|n| connect(n, &people[n % people.len()].0));
-        connections.buffer_unordered(AT_ONCE).collect::<()>().await;
+        let mut tasks = JoinSet::new();
+        for first in 0..AT_ONCE {
+            let tokens = Arc::clone(&tokens);
+            tasks.spawn(async move {
+                for n in (from + first..to).step_by(AT_ONCE) {
+                    connect(n, address, &tokens[n % tokens.len()]).await;
+                }
+            });
+        }
+        tasks.join_all().await;
         let metrics = async || {
             let metrics = site.node.service().get("/metrics").await.bytes;
             String::from_utf8_lossy(&metrics).lines().any(|line| line == "haggle_streams_open 0")
@@ -49,34 +62,42 @@ async fn connections_leave_nothing_behind() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         held(site.node.pid())
     };
+    let began = Instant::now();
     let first = come_and_go(0, all / 5).await;
     let last = come_and_go(all / 5, all).await;
-    tell("13", &format!("{all} connections that come and go"), format!("{first:?} after a fifth, {last:?} after all"));
+    let took = began.elapsed().as_secs();
+    let found = format!("{first:?} after a fifth, {last:?} after all; {took} s");
+    tell("13", &format!("{all} connections that come and go"), found);
     assert!(last.memory < first.memory + GROWTH, "memory grew from {first:?} to {last:?}");
     assert!(last.files <= first.files + 4, "files stay open: {first:?}, {last:?}");
     assert!(last.threads <= first.threads + 4, "threads stay: {first:?}, {last:?}");
 }
 
-/// One connection of one of four kinds, closed again.
-async fn connect(n: usize, actor: &Actor) {
-    let address = actor.url.strip_prefix("http://").expect("an address");
-    match n % 4 {
-        0 => {
-            let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-            let actor = actor.clone().with_client(&client);
-            let mut answer = actor.request(Method::GET, "/v1/events").send().await.expect("a stream");
-            assert_eq!(answer.status(), 200);
-            answer.chunk().await.expect("its beginning");
-        }
-        1 => {
-            let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-            actor.clone().with_client(&client).get("/v1/rooms").await.expect(200);
-        }
-        2 => {
-            let mut half = TcpStream::connect(address).await.expect("it listens");
-            half.write_all(b"GET /v1/events HTTP/1.1\r\nHost: ").await.expect("written");
-        }
-        _ => drop(TcpStream::connect(address).await.expect("it listens")),
+/// One connection of one of four kinds, spoken by hand, and closed again: most by a reset, which leaves no port behind.
+async fn connect(n: usize, address: SocketAddr, token: &str) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let source = u8::try_from(n / AT_ONCE % SOURCES).expect("few");
+    socket.bind((Ipv4Addr::new(127, 0, 1, source), 0).into()).expect("a free port");
+    let mut connection = socket.connect(address).await.expect("it listens");
+    if !n.is_multiple_of(10) {
+        SockRef::from(&connection).set_linger(Some(Duration::ZERO)).expect("a socket");
+    }
+    let head = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+    match n % 8 {
+        0 => ask(&mut connection, &head("/v1/events"), "event: hello").await,
+        1 => ask(&mut connection, &head("/v1/rooms"), "\"position\"").await,
+        2..5 => connection.write_all(b"GET /v1/events HTTP/1.1\r\nHost: ").await.expect("written"),
+        _ => {}
+    }
+}
+
+/// Sends a request and reads up to this in its answer.
+async fn ask(connection: &mut TcpStream, request: &str, end: &str) {
+    connection.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = Vec::new();
+    while !answer.windows(end.len()).any(|window| window == end.as_bytes()) {
+        let read = connection.read_buf(&mut answer).await.expect("an answer");
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
     }
 }
 
