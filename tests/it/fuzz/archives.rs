@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::harness::{is_full, tell};
 
 /// Archives in the short form, and in the full one.
-const ARCHIVES: (usize, usize) = (40, 3_000);
+const ARCHIVES: (usize, usize) = (40, 1_000);
 
 /// `haggle restore` puts all of an archive back or refuses it in one sentence, whatever is in it, and after a refusal
 /// the place is as empty as before.

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 
 /// Connections in the short form, and in the full one.
-const CONNECTIONS: (usize, usize) = (1_500, 200_000);
+const CONNECTIONS: (usize, usize) = (1_500, 50_000);
 /// How long the end of a connection is waited for: less than the server waits for the rest of a head.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How connections begin, right and wrong.
