@@ -196,14 +196,16 @@ impl Checker {
             assert!(matches!(last.outcome, Outcome::Ok(_)), "nothing has healed: {last:?}");
             sent.push(last);
         }
+        let mut lasts = HashMap::new();
         for (place, (room, member)) in self.members.iter().enumerate() {
             let there = Found::all(&self.reachable(member, place).await, *room).await;
             let sent: Vec<&Sent> = sent.iter().filter(|sent| sent.room == *room).collect();
             figures.compare(*room, &sent, &there);
             let last = there.last().map(|message| message.number);
             self.wait_for(*room, last).await;
+            lasts.insert(*room, last);
         }
-        self.compare_streams(&mut figures);
+        self.compare_streams(&mut figures, &lasts);
         tell(self.promises, &self.rig, &figures);
         figures
     }
@@ -228,8 +230,9 @@ impl Checker {
         }
     }
 
-    /// What one stream of a room has told, all of them must have told.
-    fn compare_streams(&self, figures: &mut Figures) {
+    /// What one stream of a room has told, all of them must have told, and all of its messages up to the last. (When all
+    /// streams break at once, all may miss the same.)
+    fn compare_streams(&self, figures: &mut Figures, lasts: &HashMap<Uuid, Option<i64>>) {
         let records: Vec<_> = self.readers.iter().map(|(reader, _)| reader.heard().durable()).collect();
         let all: BTreeMap<i64, Durable> =
             records.iter().flatten().map(|event| (event.position, event.clone())).collect();
@@ -238,6 +241,9 @@ impl Checker {
             let begin = heard.begin();
             let expected = all.values().filter(|event| event.position > begin && rooms.contains(&event.room));
             figures.compare_stream(reader.user, &expected.collect::<Vec<_>>(), &record);
+            for (room, last) in lasts.iter().filter(|(room, _)| rooms.contains(*room)) {
+                figures.compare_numbers(reader.user, *room, *last, &record);
+            }
             figures.wrong.extend(heard.wrong.iter().map(|wrong| format!("{} heard {wrong}", reader.user)));
             figures.outage = heard.outages.iter().copied().chain([figures.outage]).max().unwrap_or_default();
             figures.streams += 1 + heard.outages.len();
@@ -306,6 +312,18 @@ impl Figures {
                 self.wrong.push(format!("{number} was answered before {latest:?} was sent"));
             }
             latest = latest.filter(|latest| latest.begun >= sent.begun).or(Some(sent));
+        }
+    }
+
+    /// From the first message of a room that a stream has told to the last, none is missing.
+    fn compare_numbers(&mut self, user: Uuid, room: Uuid, last: Option<i64>, told: &[Durable]) {
+        let numbers = told.iter().filter(|event| event.room == room).filter_map(|event| event.number);
+        let numbers: Vec<i64> = numbers.collect();
+        let gap = numbers.windows(2).find(|pair| pair[1] > pair[0] + 1);
+        if gap.is_some() || numbers.last().copied() != last {
+            self.lost += 1;
+            let end = numbers.last();
+            self.wrong.push(format!("a stream of {user}: {gap:?} and {end:?} of {last:?} messages of {room}"));
         }
     }
 
