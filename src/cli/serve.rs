@@ -51,7 +51,8 @@ pub fn start_log(filter: &str, format: &str) -> Result<(), Failed> {
         EnvFilter::try_new(format!("async_nats=error,{filter}")).map_err(|error| format!("HAGGLE_LOG: {error}"))?;
     let colour = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(colour).with_target(false);
+    // Whoever read standard error may be gone, and then complaining there would panic wherever something is logged.
+    let log = log.with_ansi(colour).with_target(false).log_internal_errors(false);
     let started = if format == "json" { log.json().flatten_event(true).try_init() } else { log.try_init() };
     started.map_err(|error| format!("log: {error}").into())
 }

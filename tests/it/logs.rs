@@ -7,6 +7,9 @@
 //! `trace`.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -18,7 +21,7 @@ use uuid::Uuid;
 
 use crate::cli::{Client, Running, furnish, token};
 use crate::harness::s3::KEY;
-use crate::harness::{Database, S3, id};
+use crate::harness::{Database, S3, haggle, id, signal};
 use crate::uploads::Form;
 
 /// Everything that Haggle and the libraries under it have to say.
@@ -26,6 +29,9 @@ const LOG: &str = "trace";
 /// What the bus and the database are opened with; both take any password here.
 const PASSWORD: &str = "canary-password-5f0e";
 const SIGNING_KEY: &str = "canary-signing-key-0123456789abcdef0123456789";
+
+/// How long a server may take to end before a test gives up; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Secrets by what they are.
 type Secrets = BTreeMap<&'static str, Vec<String>>;
@@ -49,6 +55,34 @@ async fn nothing_secret_gets_into_the_log_of_a_node_with_a_bus_and_a_bucket() {
     ];
     environment.extend(s3.environment(KEY));
     scan(&environment, &["answered", "token refused", "connected to the bus", "preparing query"]).await;
+}
+
+/// A pipe that nobody reads any more takes no line; the server goes on, and stops when it is told to.
+///
+/// To see it red: leave `log_internal_errors(false)` out of `start_log` in `src/cli/serve.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_log_nobody_reads_any_more_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = haggle(&["serve", "--listen", "127.0.0.1:0", "--log", "debug"]);
+    command.env("HAGGLE_DATA_DIR", folder.path()).env("HAGGLE_JWT_SECRET", crate::cli::SECRET);
+    let mut server = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("haggle starts");
+    let mut log = BufReader::new(server.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let line = log.find(|line| line.contains("listening on ")).expect("it listens");
+    let url = line.split_once("listening on ").expect("an address").1.trim().to_owned();
+    drop(log);
+    let answered = client().get(format!("{url}/livez")).send().await.map(|answer| answer.status());
+    signal(server.id(), "TERM");
+    let began = Instant::now();
+    let ended = loop {
+        let ended = server.try_wait().expect("a child of ours");
+        if ended.is_some() || began.elapsed() > PATIENCE {
+            break ended;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let _ = server.kill();
+    assert_eq!(answered.expect("an answer"), 200);
+    assert!(ended.is_some_and(|it| it.success()), "{ended:?}");
 }
 
 /// Converses with a server of its own, then looks for everything secret in all that it logged.

@@ -26,7 +26,7 @@ pub use answer::Answer;
 pub use cast::{Cast, id};
 pub use ground::Ground;
 pub use network::Network;
-pub use node::{Node, haggle};
+pub use node::{Node, haggle, signal};
 pub use postgres::{Postgres, Stop, free_port, put_private};
 pub use relay::Relay;
 pub use s3::S3;
