@@ -13,6 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 
 /// Frames of one write.
 const SLICES: usize = 64;
+/// What a publisher is answered.
+pub const TAKEN: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const LISTENER: Token = Token(usize::MAX);
 
 struct Connection {
@@ -86,7 +88,7 @@ impl Server {
         let text = is_post.then(|| connection.request[body..].to_vec());
         connection.request.clear();
         let answer: &[u8] = if is_post {
-            b"HTTP/1.1 204 No Content\r\n\r\n"
+            TAKEN
         } else {
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         };
@@ -154,7 +156,7 @@ impl Connection {
 }
 
 /// Whether a request that is all there publishes, its room, and where its body begins.
-fn parse(request: &[u8]) -> Option<(bool, usize, usize)> {
+pub fn parse(request: &[u8]) -> Option<(bool, usize, usize)> {
     let body = memmem::find(request, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&request[..body]).expect("ASCII");
     let room = head.split(' ').nth(1)?.trim_start_matches('/').parse().expect("a room");

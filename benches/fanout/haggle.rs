@@ -1,16 +1,12 @@
 //! Haggle, publishing as the others do: a request per event that is told and not kept.
 //!
 //! Everything from an entry on is the real thing: the app, its hub, streams that were authenticated, looked up and
-//! taken over from hyper. Only the writer is left out: a second listener turns each POST into the entry that a
-//! committed message would be, at the next position. One task hands to the hub what has come meanwhile, as the feed
-//! does with a commit.
+//! taken over from hyper. Only the writer is left out, and the HTTP of those who publish, which is as bare as that of
+//! `epoll.rs`: a second listener turns each POST into the entry that a committed message would be, at the next position.
+//! One task hands to the hub what has come meanwhile, as the feed does with a commit.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::routing::post;
 use clap::Parser;
 use haggle::app::App;
 use haggle::clock::Clock;
@@ -18,12 +14,14 @@ use haggle::config::Settings;
 use haggle::domain::{
     Entry, EntryKind, Fingerprint, Message, MessageId, News, Number, Profile, RoomId, Side, Timestamp, Version,
 };
-use haggle::http::server::{self, Limits, raise_file_limit};
-use tokio::net::TcpListener;
+use haggle::http::server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::epoll;
 use crate::support::people::{company, person};
 
 /// Events that may wait for the hub: more than there are publishers.
@@ -41,17 +39,11 @@ pub fn serve() {
     runtime.block_on(async {
         let config = Cli::parse_from(["haggle"]).settings.resolve().expect("settings that hold");
         let app = App::start(config, Clock::System).await.expect("the app starts");
-        let limits = Limits::new(&app.config, raise_file_limit(), std::time::Duration::from_secs(1));
         let [api, publish] = [listen(), listen()];
         println!("{} {}", api.local_addr().expect("bound"), publish.local_addr().expect("bound"));
         let (entries, waiting) = mpsc::channel(WAITING);
         tokio::spawn(deliver(app.clone(), waiting));
-        let router = Router::new().route("/{room}", post(take)).with_state(entries);
-        let never = CancellationToken::new();
-        tokio::join!(
-            haggle::http::serve(app, api, None, never.clone()),
-            server::serve(publish, router, limits, never.clone())
-        );
+        tokio::join!(haggle::http::serve(app, api, None, CancellationToken::new()), accept(publish, entries));
     });
 }
 
@@ -62,10 +54,23 @@ fn listen() -> TcpListener {
 /// One event: a room by its number, and a text.
 type Event = (usize, String);
 
-async fn take(State(events): State<mpsc::Sender<Event>>, Path(room): Path<usize>, text: String) -> StatusCode {
-    match events.send((room, text)).await {
-        Ok(()) => StatusCode::NO_CONTENT,
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+async fn accept(listener: TcpListener, events: mpsc::Sender<Event>) {
+    while let Ok((publisher, _)) = listener.accept().await {
+        tokio::spawn(take(publisher, events.clone()));
+    }
+}
+
+/// Takes one publisher's events for as long as it stays.
+async fn take(mut publisher: TcpStream, events: mpsc::Sender<Event>) {
+    let _ = publisher.set_nodelay(true);
+    let mut request = Vec::new();
+    while publisher.read_buf(&mut request).await.is_ok_and(|read| read > 0) {
+        let Some((_, room, body)) = epoll::parse(&request) else { continue };
+        let text = String::from_utf8_lossy(&request[body..]).into_owned();
+        request.clear();
+        if events.send((room, text)).await.is_err() || publisher.write_all(epoll::TAKEN).await.is_err() {
+            return;
+        }
     }
 }
 
