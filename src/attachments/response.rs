@@ -332,6 +332,8 @@ x-content-type-options: nosniff
         let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
         let (start, end) = match (first, last) {
+            // The last bytes of nothing are all of it.
+            ("", suffix) if size == 0 && number(suffix)? > 0 => return Some(Part::Whole),
             ("", suffix) => (size.saturating_sub(number(suffix)?), size),
             (first, "") => (number(first)?, size),
             (first, last) if number(first)? <= number(last)? => {

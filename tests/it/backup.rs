@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::dice::Dice;
-use crate::harness::{Actor, Cast, Database, Node, S3, eventually, haggle, id, is_full, position};
+use crate::harness::{Actor, Cast, Database, Node, S3, eventually, haggle, id, is_full, position, tell};
 
 /// Cursors that are tried after a restore, of all that were given out; `HAGGLE_TORTURE=full` tries all.
 const CURSORS: usize = 60;
@@ -295,7 +295,8 @@ async fn backup_under_load(home: &Home, node: &Node, cast: &Cast, rooms: [Uuid; 
     }
     let meanwhile = acked.iter().filter(|sent| sent.answered > began && sent.answered < ended).count();
     let before = acked.iter().filter(|sent| sent.answered < began).count();
-    eprintln!("{before} before, {meanwhile} while it was made in {:?}, {} in all", ended - began, acked.len());
+    let found = format!("{before} messages acknowledged before it, {meanwhile} meanwhile, {} in all", acked.len());
+    tell("18", &format!("a backup of {:.1?} under load", ended - began), found);
     assert!(before > 100 && meanwhile > 0, "the load is not enough: {}", node.log());
     Load { acked, cursors, began, archive }
 }
@@ -386,7 +387,7 @@ async fn clients_notice(cast: &Cast, room: Uuid, cursors: &BTreeSet<String>, sai
         assert_eq!(stream.next().await.data, json!({"type": "resync", "reason": "other_epoch"}), "{cursor}");
         tried += 1;
     }
-    eprintln!("{tried} of {} cursors: all answered resync", cursors.len());
+    tell("18", "restored from a backup made under load", format!("{tried} older cursors tried, all told resync"));
     let mut resumed = cast.ada.stream_after(begin).await;
     assert_eq!(resumed.hello.data["resumed"], true, "{begin}: {:?}", resumed.hello);
     assert!(position(cast.ada.rooms().await["position"].as_str().expect("a cursor")) > position(begin));

@@ -4,7 +4,7 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Actor, Answer, Cast, Database, Server, id};
+use crate::harness::{Actor, Answer, Cast, Database, Server, id, is_full, tell};
 
 on_every_database!(
     a_contract_moves_by_the_table,
@@ -161,6 +161,9 @@ async fn a_contract_moves_by_the_table(database: Database) {
     }
 }
 
+/// Steps of a random walk in the short form, and in the full one.
+const WALK: (usize, usize) = (150, 5_000);
+
 async fn random_walks_never_leave_the_table(database: Database) {
     let stage = Stage::new(&database).await;
     let campaigns = stage.campaigns::<4>().await;
@@ -170,7 +173,8 @@ async fn random_walks_never_leave_the_table(database: Database) {
         (random >> 33) % below
     };
     let mut contracts = [("none", 0_i64, 0_i64); 4];
-    for _ in 0..150 {
+    let steps = if is_full() { WALK.1 } else { WALK.0 };
+    for _ in 0..steps {
         let index = usize::try_from(next(4)).unwrap();
         let step = usize::try_from(next(6)).unwrap();
         let (from, payout, version) = contracts[index];
@@ -206,6 +210,7 @@ async fn random_walks_never_leave_the_table(database: Database) {
         assert_eq!(told, (&json!(state), &json!(payout), &json!(version)));
         assert_eq!(stage.history(campaign).await.len(), usize::try_from(version).unwrap());
     }
+    tell("9", &format!("{steps} random steps, {database}"), "0 illegal moves");
 }
 
 async fn guards_refuse_what_the_sender_has_not_seen(database: Database) {
@@ -344,6 +349,7 @@ async fn of_racing_guarded_changes_exactly_one_wins(database: Database) {
         }
         assert_eq!(stage.contract(campaign).await, *after);
     }
+    tell("9", &format!("{} guarded races, {database}", RACES.len() * ROUNDS), "one winner each");
 }
 
 async fn unguarded_races_make_no_illegal_move(database: Database) {

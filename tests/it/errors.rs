@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Actor, Answer, Cast, Database, Server, id};
+use crate::harness::{Actor, Answer, Cast, Database, Server, id, tell};
 
 on_every_database!(
     every_refusal_is_a_problem,
@@ -437,6 +437,7 @@ async fn nothing_odd_is_a_fault_of_ours_and_both_databases_answer_alike() {
         assert_eq!(one, other, "entry {at} of the transcript");
     }
     assert_eq!(sqlite.len(), postgres.len());
+    tell("10, 11", &format!("{} odd requests, SQLite and PostgreSQL", sqlite.len()), "0 by 500, 0 differences");
 }
 
 /// Another program's write transaction on the server's database file; it ends with the connection.

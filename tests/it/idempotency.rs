@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use crate::harness::{Actor, Answer, Cast, Database, Server, id};
+use crate::harness::{Actor, Answer, Cast, Database, Server, id, tell};
 use crate::uploads::{Form, stored};
 
 on_every_database!(
@@ -106,6 +106,7 @@ async fn many_repeats_at_once_make_one_message(database: Database) {
     let seen = cast.ada.room(room).await;
     assert_eq!(seen["messages"].as_array().unwrap().len(), 2);
     assert_eq!(seen["contracts"][0]["version"], 1);
+    tell("3", &format!("2 × 32 equal requests at once, {database}"), "1 room, 2 messages, 64 equal answers");
 }
 
 async fn a_cut_connection_and_a_retry_make_one_message(database: Database) {
@@ -130,6 +131,7 @@ async fn a_cut_connection_and_a_retry_make_one_message(database: Database) {
     }))
     .await;
     assert_eq!(count(&cast.nora, room).await, 21);
+    tell("3", &format!("20 connections cut after the request, {database}"), "asked again: 20 messages");
 }
 
 async fn the_key_is_the_message_id(database: Database) {

@@ -31,6 +31,16 @@ pub enum Database {
     },
 }
 
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+            Self::TwoNodes { .. } => "two nodes",
+        })
+    }
+}
+
 impl Database {
     /// A fresh PostgreSQL database; says so when there is no PostgreSQL here.
     pub async fn postgres() -> Option<Self> {
