@@ -102,7 +102,7 @@ impl Checker {
 
     /// The power was cut, while the process went on for a moment. What it answered from then on does not count: a
     /// machine without power says nothing, and a `fsync` that the kernel ends together with its file system may
-    /// return 0 (jbd2 takes a transaction that it has aborted for one that is done).
+    /// return 0 (jbd2 takes a transaction that it has aborted for one that is done). Nor does what it told by streams.
     pub fn was_cut(&mut self, from: Instant, to: Instant) {
         self.cuts.push((from, to));
     }
@@ -184,7 +184,7 @@ impl Checker {
             sent.extend(record);
             figures.wrong.extend(wrong);
         }
-        let is_cut = |at: Instant| self.cuts.iter().any(|(from, to)| (*from..=*to).contains(&at));
+        let is_cut = |at| self.is_cut(at);
         // Where only files are on that disk, their messages may be there without them.
         sent.retain(|sent| !sent.has_file || !is_cut(sent.answered));
         for sent in sent.iter_mut().filter(|sent| matches!(sent.outcome, Outcome::Ok(_)) && is_cut(sent.answered)) {
@@ -210,6 +210,18 @@ impl Checker {
         figures
     }
 
+    fn is_cut(&self, at: Instant) -> bool {
+        self.cuts.iter().any(|(from, to)| (*from..=*to).contains(&at))
+    }
+
+    /// A record without what was told after the power was cut, where another event has taken its place since.
+    fn without_cut(&self, record: Vec<(Instant, Durable)>, all: &BTreeMap<i64, Durable>) -> Vec<Durable> {
+        let again: HashMap<i64, Instant> = record.iter().map(|(at, event)| (event.position, *at)).collect();
+        let counts = |at, event: &Durable| all.get(&event.position) == Some(event) && again[&event.position] == at;
+        let counted = record.into_iter().filter(|(at, event)| !self.is_cut(*at) || counts(*at, event));
+        counted.map(|(_, event)| event).collect()
+    }
+
     /// Somebody at a node that answers.
     async fn reachable(&self, actor: &Actor, mut place: usize) -> Actor {
         loop {
@@ -233,10 +245,17 @@ impl Checker {
     /// What one stream of a room has told, all of them must have told, and all of its messages up to the last. (When all
     /// streams break at once, all may miss the same.)
     fn compare_streams(&self, figures: &mut Figures, lasts: &HashMap<Uuid, Option<i64>>) {
-        let records: Vec<_> = self.readers.iter().map(|(reader, _)| reader.heard().durable()).collect();
-        let all: BTreeMap<i64, Durable> =
-            records.iter().flatten().map(|event| (event.position, event.clone())).collect();
+        let records: Vec<_> = self.readers.iter().map(|(reader, _)| reader.heard().timed()).collect();
+        let mut all: BTreeMap<i64, Durable> = BTreeMap::new();
+        for (at, event) in records.iter().flatten().cloned() {
+            if self.is_cut(at) {
+                all.entry(event.position).or_insert(event);
+            } else {
+                all.insert(event.position, event);
+            }
+        }
         for ((reader, rooms), record) in self.readers.iter().zip(records) {
+            let record = self.without_cut(record, &all);
             let heard = reader.heard();
             let begin = heard.begin();
             let expected = all.values().filter(|event| event.position > begin && rooms.contains(&event.room));

@@ -227,11 +227,16 @@ impl Heard {
 
     /// All durable events, in the order in which they came.
     pub fn durable(&self) -> Vec<Durable> {
-        let events = self.events.iter().map(|(_, event)| event);
-        let durable = events.filter(|event| DURABLE.contains(&event.name.as_str()));
-        let record = |event: &Event| {
+        self.timed().into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// The same, with when each came.
+    pub fn timed(&self) -> Vec<(Instant, Durable)> {
+        let durable = self.events.iter().filter(|(_, event)| DURABLE.contains(&event.name.as_str()));
+        let record = |(at, event): &(Instant, Event)| {
             let room = uuid(&event.data["room_id"]);
-            Durable { position: position(&event.id), name: event.name.clone(), room, number: number_in(event, room) }
+            let (name, number) = (event.name.clone(), number_in(event, room));
+            (*at, Durable { position: position(&event.id), name, room, number })
         };
         durable.map(record).collect()
     }
