@@ -15,6 +15,7 @@ use crate::domain::{
     DraftFile, Fingerprint, MessageId, Number, RoomId, Step, StoredFile, Upload, User, UserId, World,
 };
 use crate::on;
+use crate::store::bulk::Keep;
 use crate::store::rows::{AttachmentRow, CompanyRow, ContractRow, RoomRow, UserRow};
 use crate::store::schema::{attachments, companies, contracts, messages, participants, rooms, uploads, users};
 use crate::store::{Conn, directory, log};
@@ -113,8 +114,14 @@ impl Named {
     }
 }
 
+/// What is in a set, and the last of it again until there are 1, 2, 4, …: so few sizes that the statement for each is
+/// kept prepared, since SQLite takes longer to read one than to do it.
 fn list<T: Copy + Eq + Hash>(set: &HashSet<T>) -> Vec<T> {
-    set.iter().copied().collect()
+    let mut list: Vec<T> = set.iter().copied().collect();
+    if let Some(last) = list.last().copied() {
+        list.resize(list.len().next_power_of_two(), last);
+    }
+    list
 }
 
 /// Loads what the commands may look at, and the log's newest position: all that only their words are needed for at
@@ -177,6 +184,7 @@ macro_rules! rooms_where {
             ),)
             .filter($filter)
             .select((RoomRow::as_select(), CompanyRow::as_select(), Option::<ContractRow>::as_select()))
+            .kept()
             .load(c))
     };
 }
@@ -193,7 +201,7 @@ async fn rooms_by_pair(conn: &Conn, named: &Named) -> QueryResult<Vec<FoundRoom>
     if named.pairs.is_empty() {
         return Ok(Vec::new());
     }
-    let (companies, creators): (Vec<CompanyId>, Vec<UserId>) = named.pairs.iter().copied().unzip();
+    let (companies, creators): (Vec<CompanyId>, Vec<UserId>) = list(&named.pairs).into_iter().unzip();
     let mut found: Vec<FoundRoom> =
         rooms_where!(conn, rooms::creator_id.eq_any(&creators).and(rooms::company_id.eq_any(&companies)))?;
     // The two lists name more pairs than were asked for.
@@ -210,6 +218,7 @@ async fn load_users(conn: &Conn, named: &Named) -> QueryResult<Vec<(UserRow, Opt
         .left_join(companies::table.on(companies::id.nullable().eq(users::company_id)))
         .filter(users::id.eq_any(&ids))
         .select((UserRow::as_select(), Option::<CompanyRow>::as_select()))
+        .kept()
         .load(c))
 }
 
@@ -246,6 +255,7 @@ async fn load_seen(conn: &Conn, named: &Named) -> QueryResult<HashMap<(RoomId, U
     let rows: Vec<(RoomId, UserId, Number)> = on!(conn, |c| participants::table
         .filter(participants::room_id.eq_any(&rooms).and(participants::user_id.eq_any(&users)))
         .select((participants::room_id, participants::user_id, participants::seen_till))
+        .kept()
         .load(c))?;
     Ok(rows.into_iter().map(|(room, user, seen)| ((room, user), seen)).collect())
 }
@@ -262,6 +272,7 @@ pub async fn answered(conn: &Conn, keys: &HashSet<MessageId>) -> QueryResult<Has
     let rows: Vec<(MessageId, UserId, RoomId, Number, Fingerprint)> = on!(conn, |c| messages::table
         .filter(messages::id.eq_any(&keys))
         .select((messages::id, messages::from_user, messages::room_id, messages::number, messages::fingerprint))
+        .kept()
         .load(c))?;
     let answered = |(id, caller, room_id, number, fingerprint)| (id, Answered { caller, room_id, number, fingerprint });
     Ok(rows.into_iter().map(answered).collect())
