@@ -263,6 +263,7 @@ impl Pgbench {
         pgbench.args(["-n", "-M", "prepared", "-c", CONNECTIONS, "-j", "1", "-T", if is_short() { "2" } else { "8" }]);
         pgbench.arg("-D").arg(format!("seats={}", self.seats)).arg("-D").arg(format!("lock={}", raw::postgres::LOCK));
         pgbench.arg("-f").arg(self.folder.path().join("send.sql")).arg(&self.url);
+        pgbench.env("PGOPTIONS", raw::postgres::PLANS);
         let output = pin(CLIENT_CPU, &pgbench).output().expect("pgbench runs");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));

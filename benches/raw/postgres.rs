@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use haggle::clock::Clock;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, Config, NoTls, Statement};
 use uuid::Uuid;
 
 use super::{Crowd, Rows, Send, people, rooms, side};
@@ -198,9 +198,13 @@ async fn prepare(client: &Client, sql: &str) -> Statement {
     client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
+/// What Haggle's sessions are told of plans, as libpq's options.
+pub const PLANS: &str = "-c enable_seqscan=off -c jit=off";
+
 /// A session.
 pub async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("PostgreSQL answers");
+    let mut config: Config = url.parse().expect("a URL");
+    let (client, connection) = config.options(PLANS).connect(NoTls).await.expect("PostgreSQL answers");
     tokio::spawn(connection);
     client
 }
