@@ -129,10 +129,7 @@ pub async fn commit(conn: &Conn, settings: &WriterSettings, batch: Vec<Waiting>)
         return one_by_one(conn, settings, commands, answers).await;
     }
     tracing::warn!(error = %failed.error, in_commit = failed.in_commit, "batch failed");
-    if failed.is_disk_failure() {
-        tracing::error!("the disk under the database failed: stopping");
-        settings.fatal.cancel();
-    }
+    settings.stop_on_disk_failure(&failed);
     let waiting = commands.into_iter().zip(answers).map(|(command, answer)| Waiting { command, answer });
     if failed.in_commit && (matches!(conn, Conn::Postgres(_)) || failed.is_disk_failure()) {
         let decided = decided.answers.into_iter();
@@ -186,7 +183,7 @@ async fn transact(conn: &Conn, settings: &WriterSettings, commands: &[Command]) 
         let (answers, ledger) = decide_all(&mut world, head, settings, commands);
         slot.answers = answers;
         save(conn, &ledger, &world).await?;
-        slot.entries = ledger.into_entries();
+        slot.entries = ledger.entries;
         Ok(())
     });
     (written.await.err(), decided)

@@ -14,7 +14,8 @@ pub struct Ledger {
     head: i64,
     now: Timestamp,
     pub log: Vec<LogRow>,
-    entries: Vec<Entry>,
+    /// What is to be told once everything is written.
+    pub entries: Vec<Entry>,
     pub messages: Vec<MessageRow>,
     pub contract_changes: Vec<ContractChangeRow>,
     pub files: Vec<AttachmentRow>,
@@ -175,11 +176,6 @@ impl Ledger {
         self.head = row.position;
         self.entries.push(Entry { position: row.position, at: row.at, kind });
         self.log.push(row);
-    }
-
-    /// The entries to tell, once everything is written.
-    pub fn into_entries(self) -> Vec<Entry> {
-        self.entries
     }
 }
 

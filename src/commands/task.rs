@@ -171,9 +171,7 @@ impl Task {
     async fn tidy(&self, conn: &Conn) {
         if let Err(failed) = conn.tidy().await {
             tracing::warn!(error = %failed.error, "after a commit");
-            if failed.is_disk_failure() {
-                self.settings.fatal.cancel();
-            }
+            self.settings.stop_on_disk_failure(&failed);
         }
     }
 
@@ -208,9 +206,7 @@ impl Task {
             self.conn = Some(conn);
         }
         done.map_err(|failed| {
-            if failed.is_disk_failure() {
-                self.settings.fatal.cancel();
-            }
+            self.settings.stop_on_disk_failure(&failed);
             failed.error.into()
         })
     }

@@ -14,7 +14,7 @@ use super::task::Task;
 use crate::clock::Clock;
 use crate::domain::{Command, Entry, Receipt, Rules, UpdateLastSeen};
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{DbError, Store};
 
 /// How long a command waits for its answer: longer than the task takes for what it is at and for what comes next,
 /// unless both wait for another node.
@@ -37,6 +37,16 @@ pub struct WriterSettings {
     pub deliver: Deliver,
     /// Is cancelled by the writer when the disk under the database fails.
     pub fatal: CancellationToken,
+}
+
+impl WriterSettings {
+    /// Stops the process if this was the disk under the database: what it holds is not known any more (promise 12).
+    pub fn stop_on_disk_failure(&self, failed: &DbError) {
+        if failed.is_disk_failure() {
+            tracing::error!("the disk under the database failed: stopping");
+            self.fatal.cancel();
+        }
+    }
 }
 
 /// What is handed to the task.

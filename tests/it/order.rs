@@ -138,7 +138,7 @@ impl Stage {
             let heard = stream.heard();
             assert_eq!(heard.wrong, [""; 0]);
             let begin = heard.begin();
-            let durable: Vec<_> = heard.durable();
+            let durable = heard.durable();
             let positions: Vec<i64> = durable.iter().map(|entry| entry.position).collect();
             let holes = positions.iter().zip(begin + 1..).find(|(position, expected)| **position != *expected);
             assert_eq!(holes, None, "a position of a stream, and what it should be");
@@ -147,14 +147,13 @@ impl Stage {
         let mut contents = HashMap::new();
         for room in &self.rooms {
             let history = self.cast.nora.history(*room).await;
-            let numbers: Vec<i64> = history.iter().map(|message| message["id"].as_i64().expect("a number")).collect();
+            let numbers: Vec<i64> = history.iter().map(number).collect();
             assert!(
                 numbers.iter().copied().eq(1..=i64::try_from(numbers.len()).expect("few")),
                 "the numbers of {room}: {numbers:?}"
             );
             for message in history {
-                let number = message["id"].as_i64().expect("a number");
-                contents.insert((*room, number), message["content"].as_str().expect("a text").to_owned());
+                contents.insert((*room, number(&message)), message["content"].as_str().expect("a text").to_owned());
             }
         }
         let entries = told.into_iter().map(|entry| (entry.position, entry.room, entry.number)).collect();
@@ -274,7 +273,7 @@ impl Writer {
         body["content"] = json!(key);
         let begun = Instant::now();
         let answer = self.post(key, &body).await;
-        let number = answer.ok().map(|answer| answer["id"].as_i64().expect("a number"));
+        let number = answer.ok().map(|answer| number(&answer));
         self.sent.push(Sent { room: self.room, content: key.to_string(), begun, answered: Instant::now(), number });
     }
 

@@ -184,10 +184,10 @@ impl Checker {
             sent.extend(record);
             figures.wrong.extend(wrong);
         }
-        let is_cut = |at| self.is_cut(at);
         // Where only files are on that disk, their messages may be there without them.
-        sent.retain(|sent| !sent.has_file || !is_cut(sent.answered));
-        for sent in sent.iter_mut().filter(|sent| matches!(sent.outcome, Outcome::Ok(_)) && is_cut(sent.answered)) {
+        sent.retain(|sent| !sent.has_file || !self.is_cut(sent.answered));
+        for sent in sent.iter_mut().filter(|sent| matches!(sent.outcome, Outcome::Ok(_)) && self.is_cut(sent.answered))
+        {
             sent.outcome = Outcome::Unknown;
         }
         for (room, member) in self.members.clone() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -9,8 +11,6 @@ use tokio::time::timeout;
 use super::{AT_ONCE, NASTY};
 use crate::dice::Dice;
 use crate::harness::{Node, is_full, tell};
-use futures_util::StreamExt;
-use futures_util::stream::iter;
 
 /// Connections in the short form, and in the full one.
 const CONNECTIONS: (usize, usize) = (1_500, 50_000);
