@@ -43,7 +43,7 @@ impl WriterSettings {
     /// Stops the process if this was the disk under the database: what it holds is not known any more (promise 12).
     pub fn stop_on_disk_failure(&self, failed: &DbError) {
         if failed.is_disk_failure() {
-            tracing::error!("the disk under the database failed: stopping");
+            tracing::error!(error = %failed.error, "the disk under the database failed: stopping");
             self.fatal.cancel();
         }
     }

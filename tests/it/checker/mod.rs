@@ -31,7 +31,7 @@ use self::writer::{Sent, Writer, file};
 use crate::dice::Dice;
 use crate::harness::{Actor, tell};
 
-pub use clients::Addresses;
+pub use clients::{Addresses, Power};
 pub use reader::{Manner, Reader};
 pub use writer::Outcome;
 
@@ -51,8 +51,8 @@ pub struct Checker {
     readers: Vec<(Reader, HashSet<Uuid>)>,
     /// Somebody who is in the room, for each.
     members: BTreeMap<Uuid, Actor>,
-    /// When nothing could have answered, had it been a machine that lost its power.
-    cuts: Vec<(Instant, Instant)>,
+    /// Whether only files are on the disk that loses its power: their messages may then be there without them.
+    pub only_files_are_cut: bool,
 }
 
 /// What came of it.
@@ -96,15 +96,8 @@ impl Checker {
             writers: Vec::new(),
             readers: Vec::new(),
             members: BTreeMap::new(),
-            cuts: Vec::new(),
+            only_files_are_cut: false,
         }
-    }
-
-    /// The power was cut, while the process went on for a moment. What it answered from then on does not count: a
-    /// machine without power says nothing, and a `fsync` that the kernel ends together with its file system may
-    /// return 0 (jbd2 takes a transaction that it has aborted for one that is done). Nor does what it told by streams.
-    pub fn was_cut(&mut self, from: Instant, to: Instant) {
-        self.cuts.push((from, to));
     }
 
     /// Has somebody send to rooms of theirs, through any node.
@@ -184,12 +177,7 @@ impl Checker {
             sent.extend(record);
             figures.wrong.extend(wrong);
         }
-        // Where only files are on that disk, their messages may be there without them.
-        sent.retain(|sent| !sent.has_file || !self.is_cut(sent.answered));
-        for sent in sent.iter_mut().filter(|sent| matches!(sent.outcome, Outcome::Ok(_)) && self.is_cut(sent.answered))
-        {
-            sent.outcome = Outcome::Unknown;
-        }
+        sent.retain(|sent| !(self.only_files_are_cut && sent.has_file && sent.was_cut));
         for (room, member) in self.members.clone() {
             let key = self.dice.id();
             let last = self.writer(&member, &[room]).send(room, key, &json!({})).await;
@@ -208,18 +196,6 @@ impl Checker {
         self.compare_streams(&mut figures, &lasts);
         tell(self.promises, &self.rig, &figures);
         figures
-    }
-
-    fn is_cut(&self, at: Instant) -> bool {
-        self.cuts.iter().any(|(from, to)| (*from..=*to).contains(&at))
-    }
-
-    /// A record without what was told after the power was cut, where another event has taken its place since.
-    fn without_cut(&self, record: Vec<(Instant, Durable)>, all: &BTreeMap<i64, Durable>) -> Vec<Durable> {
-        let again: HashMap<i64, Instant> = record.iter().map(|(at, event)| (event.position, *at)).collect();
-        let counts = |at, event: &Durable| all.get(&event.position) == Some(event) && again[&event.position] == at;
-        let counted = record.into_iter().filter(|(at, event)| !self.is_cut(*at) || counts(*at, event));
-        counted.map(|(_, event)| event).collect()
     }
 
     /// Somebody at a node that answers.
@@ -245,23 +221,15 @@ impl Checker {
     /// What one stream of a room has told, all of them must have told, and all of its messages up to the last. (When all
     /// streams break at once, all may miss the same.)
     fn compare_streams(&self, figures: &mut Figures, lasts: &HashMap<Uuid, Option<i64>>) {
-        let records: Vec<_> = self.readers.iter().map(|(reader, _)| reader.heard().timed()).collect();
-        let mut all: BTreeMap<i64, Durable> = BTreeMap::new();
-        for (at, event) in records.iter().flatten().cloned() {
-            if self.is_cut(at) {
-                all.entry(event.position).or_insert(event);
-            } else {
-                all.insert(event.position, event);
-            }
-        }
-        for ((reader, rooms), record) in self.readers.iter().zip(records) {
-            let record = self.without_cut(record, &all);
+        let records: Vec<_> = self.readers.iter().map(|(reader, _)| reader.heard().durable()).collect();
+        let all: BTreeMap<i64, &Durable> = records.iter().flatten().map(|event| (event.position, event)).collect();
+        for ((reader, rooms), record) in self.readers.iter().zip(&records) {
             let heard = reader.heard();
             let begin = heard.begin();
-            let expected = all.values().filter(|event| event.position > begin && rooms.contains(&event.room));
-            figures.compare_stream(reader.user, &expected.collect::<Vec<_>>(), &record);
+            let expected = all.values().copied().filter(|event| event.position > begin && rooms.contains(&event.room));
+            figures.compare_stream(reader.user, &expected.collect::<Vec<_>>(), record);
             for (room, last) in lasts.iter().filter(|(room, _)| rooms.contains(*room)) {
-                figures.compare_numbers(reader.user, *room, *last, &record);
+                figures.compare_numbers(reader.user, *room, *last, record);
             }
             figures.wrong.extend(heard.wrong.iter().map(|wrong| format!("{} heard {wrong}", reader.user)));
             figures.outage = heard.outages.iter().copied().chain([figures.outage]).max().unwrap_or_default();

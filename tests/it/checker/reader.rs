@@ -139,6 +139,7 @@ impl Page {
     /// Holds one stream to its end; returns when it was lost, none if there was none. Then waits as long as the server
     /// has asked, as a browser does.
     async fn hold(&mut self, lost: Option<Instant>) -> Option<Instant> {
+        let power = self.addresses.power.time()?;
         let url = self.addresses.get(self.place);
         let mut request = self.actor.at_url(&url).request(Method::GET, "/v1/events");
         let cursor = self.heard().last_id.clone();
@@ -161,6 +162,9 @@ impl Page {
         while let Ok(event) = tokio::time::timeout(silence(), events.next()).await {
             ended = Instant::now();
             let Some(Ok(event)) = event else { break };
+            if self.addresses.power.time() != Some(power) {
+                break;
+            }
             if event.event == "hello" {
                 said_hello = true;
                 self.came_back(&url, lost);
@@ -227,16 +231,11 @@ impl Heard {
 
     /// All durable events, in the order in which they came.
     pub fn durable(&self) -> Vec<Durable> {
-        self.timed().into_iter().map(|(_, event)| event).collect()
-    }
-
-    /// The same, with when each came.
-    pub fn timed(&self) -> Vec<(Instant, Durable)> {
         let durable = self.events.iter().filter(|(_, event)| DURABLE.contains(&event.name.as_str()));
-        let record = |(at, event): &(Instant, Event)| {
+        let record = |(_, event): &(Instant, Event)| {
             let room = uuid(&event.data["room_id"]);
             let (name, number) = (event.name.clone(), number_in(event, room));
-            (*at, Durable { position: position(&event.id), name, room, number })
+            Durable { position: position(&event.id), name, room, number }
         };
         durable.map(record).collect()
     }

@@ -42,6 +42,8 @@ pub struct Sent {
     pub room: Uuid,
     /// Whether it carries a file.
     pub has_file: bool,
+    /// Whether the power was cut while it was sent.
+    pub was_cut: bool,
     /// When it was sent for the first time.
     pub begun: Instant,
     /// When the answer was there.
@@ -112,8 +114,13 @@ impl Writer {
         let has_file = body.get("attachment").is_some();
         let begun = Instant::now();
         let mut outcome = Outcome::Refused;
+        let mut was_cut = false;
         loop {
-            match self.attempt(room, key, &body).await {
+            let power = self.addresses.power.time();
+            let attempt = self.attempt(room, key, &body).await;
+            let is_cut = power.is_none() || self.addresses.power.time() != power;
+            was_cut |= is_cut;
+            match if is_cut { Attempt::Doubt } else { attempt } {
                 Attempt::Done(done) => {
                     outcome = done;
                     break;
@@ -127,7 +134,7 @@ impl Writer {
             self.place += 1;
             tokio::time::sleep(AGAIN).await;
         }
-        Sent { key, room, has_file, begun, answered: Instant::now(), outcome }
+        Sent { key, room, has_file, was_cut, begun, answered: Instant::now(), outcome }
     }
 
     async fn attempt(&mut self, room: Uuid, key: Uuid, body: &Value) -> Attempt {

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
+use crate::checker::Power;
 use crate::harness::or_skipped;
 
 /// See the module; unmounted when it is dropped.
@@ -37,8 +37,8 @@ impl Disk {
         assert!(run("sync", &["-f", &self.place().to_string_lossy()]), "sync");
     }
 
-    /// Cuts its power; when that was, at the earliest.
-    pub fn cut(&self) -> Instant {
+    /// Cuts the power of a machine whose disk this is.
+    pub fn cut(&self, power: &Power) {
         let mut knife = Command::new("python3")
             .args(["-c", SHUT_DOWN, &self.place().to_string_lossy()])
             .stdin(Stdio::piped())
@@ -47,10 +47,9 @@ impl Disk {
             .expect("python3 starts");
         let mut ready = [0; 6];
         knife.stdout.take().expect("piped").read_exact(&mut ready).expect("it is ready");
-        let began = Instant::now();
+        power.off();
         knife.stdin.take().expect("piped").write_all(b"now\n").expect("it listens");
         assert!(knife.wait().is_ok_and(|status| status.success()), "the ioctl");
-        began
     }
 
     /// Gives it power again: unmounts what is left and mounts anew, which replays the file system's journal. Nobody may

@@ -31,6 +31,7 @@ async fn files_wait_for_their_disk_and_texts_do_not() {
     let cast = site.node.cast().await;
     let rig = "disk of files: 1 × full, 1 × EIO";
     let mut checker = site.load("12", rig, 45).await;
+    checker.only_files_are_cut = true;
     let room = uuid(&cast.ada.rooms().await["rooms"][0]["id"]);
     let send = async |body: &Value| cast.ada.message(room, body).await;
     let mut longest = Duration::ZERO;
@@ -38,8 +39,8 @@ async fn files_wait_for_their_disk_and_texts_do_not() {
         eventually("files are taken", async || send(&with_file()).await.status == 201).await;
         let ballast = (!fails).then(|| disk.fill());
         if fails {
-            let began = disk.cut();
-            checker.was_cut(began, Instant::now());
+            disk.cut(&site.addresses.power);
+            site.addresses.power.on();
         }
         let began = Instant::now();
         while began.elapsed() < LASTS {

@@ -1,9 +1,8 @@
 //! Power cuts: the file system under the database ends at once, and what was not synced is gone (promise 2).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Disk, Site};
-use crate::checker::Checker;
 use crate::dice::Dice;
 use crate::harness::{Postgres, Stop, free_port, is_full, or_skipped};
 
@@ -31,12 +30,12 @@ async fn run_for_a_while(dice: &mut Dice) {
 }
 
 /// Cuts the power of the server's disk once. The server notices and ends by itself (promise 12).
-async fn cut(site: &mut Site, disk: &Disk, checker: &mut Checker) {
-    let began = disk.cut();
+async fn cut(site: &mut Site, disk: &Disk) {
+    disk.cut(&site.addresses.power);
     let status = site.node.ended(ENDS_WITHIN).await.expect("a server without its disk ends");
     assert!(!status.success(), "it says that it failed");
-    checker.was_cut(began, Instant::now());
     disk.restore();
+    site.addresses.power.on();
 }
 
 /// To see it red: set `synchronous = OFF` in `src/store/sqlite.rs`, or see the control.
@@ -44,11 +43,11 @@ async fn cut(site: &mut Site, disk: &Disk, checker: &mut Checker) {
 async fn what_sqlite_acknowledged_outlives_a_power_cut() {
     let Some(disk) = Disk::new(256) else { return };
     let mut site = Site::start(&disk.place().join("data"), None, &[]).await;
-    let mut checker = site.load("2, 12", &format!("{} × power cut, SQLite", cuts()), 31).await;
+    let checker = site.load("2, 12", &format!("{} × power cut, SQLite", cuts()), 31).await;
     let mut dice = Dice::seeded(31);
     for _ in 0..cuts() {
         run_for_a_while(&mut dice).await;
-        cut(&mut site, &disk, &mut checker).await;
+        cut(&mut site, &disk).await;
         site.restart().await;
     }
     checker.verify().await;
@@ -64,10 +63,11 @@ async fn the_rig_catches_a_server_that_does_not_sync() {
     let checker = site.load("2, control", "1 × power cut, SQLite without fsync: must lose", 32).await;
     disk.sync();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    disk.cut();
+    disk.cut(&site.addresses.power);
     // Without syncs it may not even notice.
     site.node.kill();
     disk.restore();
+    site.addresses.power.on();
     site.restart().await;
     let figures = checker.figures().await;
     assert!(figures.has_lost(), "{figures}");
@@ -84,14 +84,14 @@ async fn what_postgres_acknowledged_outlives_a_power_cut() {
     postgres.run();
     let data = tempfile::tempdir().expect("a folder");
     let site = Site::start(data.path(), Some(postgres.database().await), &[]).await;
-    let mut checker = site.load("2, 12", &format!("{} × power cut, PostgreSQL", cuts()), 33).await;
+    let checker = site.load("2, 12", &format!("{} × power cut, PostgreSQL", cuts()), 33).await;
     let mut dice = Dice::seeded(33);
     for _ in 0..cuts() {
         run_for_a_while(&mut dice).await;
-        let began = disk.cut();
+        disk.cut(&site.addresses.power);
         postgres.stop(Stop::Immediate);
-        checker.was_cut(began, Instant::now());
         disk.restore();
+        site.addresses.power.on();
         postgres.run();
     }
     checker.verify().await;
