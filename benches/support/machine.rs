@@ -10,7 +10,7 @@ use procfs::process::Process;
 pub struct Usage {
     /// Seconds of processors, user and system, to 10 ms.
     pub cpu_seconds: f64,
-    /// Resident bytes.
+    /// Resident bytes of its own: files that are mapped, like a database, are in the system's cache once, however often.
     pub memory: u64,
 }
 
@@ -20,7 +20,8 @@ pub fn usage(pid: u32) -> Usage {
     let process = Process::new(i32::try_from(pid).expect("a process id")).expect("the process runs");
     let (stat, status) = (process.stat().expect("its stat"), process.status().expect("its status"));
     let cpu_seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-    Usage { cpu_seconds, memory: status.vmrss.unwrap_or(0) * 1024 }
+    let memory = [status.rssanon, status.rssshmem].into_iter().flatten().sum::<u64>() * 1024;
+    Usage { cpu_seconds, memory }
 }
 
 /// A command that runs on these processors only (`0`, or `0,1`).

@@ -18,7 +18,7 @@ use crate::config::{Config, StartError};
 use crate::domain::{Command, Epoch, Receipt, RoomId, Rules, UserId};
 use crate::error::{Error, Result};
 use crate::events::bus::{Bus, NodeId, Outgoing};
-use crate::events::{Feed, Hub, HubSettings};
+use crate::events::{Feed, Hub, HubSettings, StreamThreads};
 use crate::queries::{Reader, View, readable_room};
 use crate::store::{Store, directory, log, meta};
 
@@ -38,6 +38,8 @@ pub struct App {
     pub writer: Writer,
     /// The notifications.
     pub hub: Arc<Hub>,
+    /// Where event streams are served.
+    pub streams: StreamThreads,
     /// The way to other nodes.
     bus: Option<Bus>,
     /// Files and their bytes.
@@ -107,6 +109,7 @@ impl App {
         )
         .map_err(|error| failed("writer")(&error))?;
         let verifier = Verifier::new(&config.tokens, clock.clone()).await?;
+        let streams = StreamThreads::start().map_err(|error| failed("streams")(&error))?;
         let app = Arc::new(Self {
             cookies: SessionCookies::new(keys.session),
             rates: Limits::new(config.rate_per_second, config.rate_burst, clock.clone()),
@@ -117,6 +120,7 @@ impl App {
             store,
             writer,
             hub,
+            streams,
             bus,
             links,
             verifier,

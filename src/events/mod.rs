@@ -10,6 +10,8 @@ pub mod frame;
 pub mod hub;
 pub mod outbox;
 pub mod stream;
+pub mod threads;
 
 pub use feed::Feed;
 pub use hub::{HEARTBEAT, Hub, HubSettings, TYPING_LEASE};
+pub use threads::StreamThreads;

@@ -63,7 +63,8 @@ pub async fn serve(hub: Arc<Hub>, store: Arc<Store>, outbox: Arc<Outbox>, openin
     let stream = OpenStream { hub: hub.clone(), store, outbox: outbox.clone(), opening };
     let begun = tokio::select! {
         () = outbox.closed() => Err(Ended),
-        begun = stream.begin() => begun,
+        // Boxed, so that a stream that waits for its turn needs no room for it.
+        begun = Box::pin(stream.begin()) => begun,
     };
     match begun {
         Ok(()) => outbox.at_parting(move || hub.unregister(connection)),
@@ -258,9 +259,9 @@ async fn is_far_behind(conn: &Conn, audience: Audience, after: i64, head: i64) -
     Ok(behind > REPLAY_ENTRIES && log::count(conn, audience, after, REPLAY_ENTRIES + 1).await? > REPLAY_ENTRIES)
 }
 
-/// When to come back: spread by the random name of the stream.
+/// When to come back: spread by the random name of the stream, over every millisecond.
 fn retry_millis(connection: ConnectionId) -> u64 {
     let (least, most) = RETRY_MILLIS;
-    let random = u64::from(connection.0.as_bytes()[14]);
-    least + (most - least) * random / 255
+    let [.., high, low] = *connection.0.as_bytes();
+    least + (most - least) * u64::from(u16::from_be_bytes([high, low])) / u64::from(u16::MAX)
 }

@@ -106,7 +106,7 @@ pub async fn stream_events(
     let response = transport.respond(&outbox);
     // Whoever asks for the head only is not there.
     if parts.method != Method::HEAD {
-        tokio::spawn(stream::serve(app.hub.clone(), app.store.clone(), outbox, opening));
+        app.streams.handle().spawn(stream::serve(app.hub.clone(), app.store.clone(), outbox, opening));
     }
     Ok(response)
 }

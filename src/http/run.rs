@@ -26,10 +26,11 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, metrics: Option<TcpList
     let files = server::raise_file_limit();
     let limits = Limits::new(&app.config, files, DRAIN);
     let stop = CancellationToken::new();
-    let served = server::serve(listener, router(app.clone()), limits.clone(), stop.clone());
+    let streams = || app.streams.handle().clone();
+    let served = server::serve(listener, router(app.clone()), limits.clone(), streams(), stop.clone());
     let metrics = async {
         if let Some(listener) = metrics {
-            server::serve(listener, metrics_router(app.clone()), limits, stop.clone()).await;
+            server::serve(listener, metrics_router(app.clone()), limits, streams(), stop.clone()).await;
         }
     };
     let ending = async {

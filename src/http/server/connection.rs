@@ -40,7 +40,8 @@ pub(super) async fn run(mut stream: TcpStream, peer: IpAddr, permit: Permit, sha
     let end = if first == HTTP2_FIRST { connection.http2().await } else { connection.http1().await };
     match end {
         End::TakenOver(drain) => {
-            shared.tasks.spawn(stream::run(stream, drain, shared.abort.clone(), permit));
+            let streamed = stream::run(stream, drain, shared.abort.clone(), permit);
+            shared.tasks.spawn_on(streamed, &shared.streams);
         }
         // A request may be refused before its body has come: its client still sends and has yet to read the answer.
         End::Done => {

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +50,8 @@ struct Shared {
     router: Router,
     limits: Limits,
     gate: Arc<Gate>,
+    /// Where event streams are served, once they have left hyper.
+    streams: Handle,
     /// Tasks of connections and streams; the server has ended when they have.
     tasks: TaskTracker,
     /// No more requests on open connections.
@@ -61,11 +64,19 @@ struct Shared {
 ///
 /// From `shutdown` on the port refuses, idle connections are closed, and requests that run are answered. Event streams
 /// end when their outboxes are closed. Whatever is left after [`Limits::drain`] is cut. Dropping the future cuts all.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+///
+/// Event streams are served on the threads of `streams`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    streams: Handle,
+    shutdown: CancellationToken,
+) {
     let drain = limits.drain;
     let gate = Arc::new(Gate::new(&limits));
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
-    let shared = Arc::new(Shared { router, limits, gate, tasks, shutdown, abort });
+    let shared = Arc::new(Shared { router, limits, gate, streams, tasks, shutdown, abort });
     let _cut_when_dropped = shared.abort.clone().drop_guard();
 
     accept_until_shutdown(listener, &shared).await;

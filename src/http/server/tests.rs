@@ -68,7 +68,7 @@ fn start(limits: Limits) -> Fixture {
         .with_state(sender);
     let listener = listen(ANY_PORT.into()).unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let served = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+    let served = tokio::spawn(serve(listener, router, limits, Handle::current(), shutdown.clone()));
     Fixture { address, shutdown, served, opened }
 }
 
@@ -501,7 +501,8 @@ async fn a_handler_can_cut_its_own_connection() {
     });
     let listener = listen(ANY_PORT.into()).unwrap();
     let mut client = Client(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-    tokio::spawn(serve(listener, Router::new().route("/", route), limits(), CancellationToken::new()));
+    let router = Router::new().route("/", route);
+    tokio::spawn(serve(listener, router, limits(), Handle::current(), CancellationToken::new()));
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     opened.recv().await.unwrap().cancel();
     assert_eq!(client.rest().await, "");

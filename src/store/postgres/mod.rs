@@ -12,7 +12,10 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use session::Session;
 
@@ -82,14 +85,23 @@ impl Postgres {
     ///
     /// # Errors
     /// If there can be no pool.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn pool(&self, size: usize) -> Result<Pool<AsyncPgConnection>, StartError> {
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
         // A session that was closed is noticed, and one that is in the middle of something never gets here.
         config.recycling_method = RecyclingMethod::Fast;
-        let server = self.clone();
+        let (server, home) = (self.clone(), Handle::current());
         config.custom_setup = Box::new(move |_| {
             let server = server.clone();
-            async move { server.connect(READER).await }.boxed()
+            // A session works where it was opened, which shall not be where whoever happens to need it first works.
+            let opening = AbortOnDropHandle::new(home.spawn(async move { server.connect(READER).await }));
+            async move {
+                let ended = |error: JoinError| Err(ConnectionError::BadConnection(error.to_string()));
+                opening.await.unwrap_or_else(ended)
+            }
+            .boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
         Pool::builder(manager).max_size(size).build().map_err(|error| StartError(format!("connection pool: {error}")))
