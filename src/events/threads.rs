@@ -1,15 +1,10 @@
 //! Threads of their own for event streams.
 //!
 //! Ten thousand streams may come, or go, in a moment. On the threads that answer requests, every command would queue
-//! behind all of them; here the system's scheduler sees to both, and to commands first (`cargo bench --bench streams`,
-//! goal 9).
+//! behind all of them; here the system's scheduler gives both their share (`cargo bench --bench streams`, goal 9).
+//! These threads have no lower priority: on a busy machine readers would be cut for not reading what was not sent.
 
 use tokio::runtime::{Builder, Handle, Runtime};
-
-/// How far these threads stand back (nice(2), which on Linux is for one thread): where all processors are busy they
-/// have a tenth of what another has.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
 
 /// See the module. What still runs there ends with it.
 #[derive(Debug)]
@@ -21,9 +16,7 @@ impl StreamThreads {
     /// # Errors
     /// If the system gives no thread.
     pub fn start() -> std::io::Result<Self> {
-        let mut threads = Builder::new_multi_thread();
-        let runtime = threads.thread_name("streams").on_thread_start(stand_back).enable_all().build()?;
-        Ok(Self(Some(runtime)))
+        Builder::new_multi_thread().thread_name("streams").enable_all().build().map(|runtime| Self(Some(runtime)))
     }
 
     /// Where to spawn a stream's work.
@@ -34,12 +27,6 @@ impl StreamThreads {
     pub fn handle(&self) -> &Handle {
         self.0.as_ref().expect("there until it is dropped").handle()
     }
-}
-
-/// A thread that may not stand back serves streams too.
-fn stand_back() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(NICENESS);
 }
 
 impl Drop for StreamThreads {
