@@ -1,9 +1,9 @@
 //! What streams cost that are there, in memory and in processor time, and what it costs when all come back at once
 //! (goals 6, 8 and 9).
 //!
-//! *Memory* (6): the resident memory of `haggle serve` with so many idle streams of so many people, authenticated and
-//! told that they are live, less what it had with 500 and after a query of every room's creator, which fills the
-//! database's caches, by stream; nginx with nchan the same way, from the same crowd.
+//! *Memory* (6): the resident memory of `haggle serve`, mapped files left out, with so many idle streams of so many
+//! people, authenticated and told that they are live, less what it had with 500 and after a query of every room's
+//! creator, which fills the database's caches, by stream; nginx with nchan the same way, from the same crowd.
 //! The kernel's memory for sockets is the same for both and in neither figure. A *stalled reader* is one that reads
 //! nothing while messages of 8,000 bytes are sent in its room, and only there, until it is cut: told is the most that
 //! was in use meanwhile, less what the same messages had made the server use when everybody read.

@@ -23,7 +23,8 @@ use parking_lot::Mutex;
 use raw::{Crowd, Send};
 use support::postgres::Postgres;
 use support::{
-    CLIENT_CPU, Goal, Report, Row, SERVER_CPU, in_turn, is_short, median, pin_self, pin_thread, processor, rounds, town,
+    CLIENT_CPU, Goal, Report, Row, SERVER_CPU, in_turn, is_short, median, pin_self, pin_thread, processor_of, rounds,
+    town,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -121,9 +122,9 @@ fn row(work: String, against: String, unit: &'static str, sides: (&[f64], &[f64]
 /// What a round says, and the microseconds of processor that a send costs the thread of this name meanwhile.
 #[expect(clippy::cast_precision_loss, reason = "a round has some thousands")]
 fn costing(thread: &str, sends: &[Send], round: impl FnOnce() -> f64) -> (f64, f64) {
-    let before = processor(Some(thread));
+    let before = processor_of(thread);
     let said = round();
-    (said, (processor(Some(thread)) - before) as f64 / 1e3 / sends.len() as f64)
+    (said, (processor_of(thread) - before) as f64 / 1e3 / sends.len() as f64)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a round has some thousands")]

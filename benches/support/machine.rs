@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use procfs::process::Process;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What a process has used, and holds.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +54,16 @@ pub fn pin_thread(cpus: &str) {
     assert!(pinned.is_ok_and(|output| output.status.success()), "taskset (util-linux) pins this thread to {cpus}");
 }
 
-/// Nanoseconds of processor that threads of this process have used, those of a name or all; of those that run now
-/// (proc(5), schedstat).
-pub fn processor(named: Option<&str>) -> u64 {
+/// What this process has used of processors, threads that have ended included (`clock_gettime(2)`).
+pub fn processor() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).expect("no past"), u32::try_from(time.tv_nsec).expect("below 10^9"))
+}
+
+/// Nanoseconds of processor that the threads of this name have used that run now (proc(5), schedstat).
+pub fn processor_of(name: &str) -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").flatten().map(|task| task.path());
-    let is_meant = |task: &PathBuf| {
-        named.is_none_or(|name| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
-    };
+    let is_meant = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
     let used = |task: PathBuf| {
         let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()

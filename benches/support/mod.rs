@@ -16,7 +16,7 @@ pub mod postgres;
 mod skip;
 
 pub use client::Client;
-pub use machine::{Usage, describe, pin, pin_self, pin_thread, processor, usage};
+pub use machine::{Usage, describe, pin, pin_self, pin_thread, processor, processor_of, usage};
 pub use server::{SECRET, Server};
 pub use table::{Goal, Report, Row, Series, is_short};
 
