@@ -15,15 +15,15 @@ use crate::harness::{eventually, is_full, tell};
 /// Connections in the short form, and in the full one.
 const CONNECTIONS: (usize, usize) = (3_000, 1_000_000);
 /// Of so many connections one is a stream and one a request, in either form: those take a server that was not optimized
-/// milliseconds, and a leak of 600 bytes for each is still seen. Without a divisor in common with `AT_ONCE`, so that
-/// every task has its share of them.
+/// milliseconds. Without a divisor in common with `AT_ONCE`, so that every task has its share of them.
 const TURN: (usize, usize) = (7, 61);
 /// How many are open at once.
 const AT_ONCE: usize = 64;
 /// Addresses that they come from: each has ports of its own, of which some are not free again for a minute.
 const SOURCES: usize = 32;
-/// How much the process may grow from a fifth of them to all, bytes: far less than a byte of each connection's buffers.
-const GROWTH: u64 = 8 << 20;
+/// How much the process may grow from a fifth of them to all, bytes, in either form. In the full one some hundred
+/// bytes that every stream leaves behind are seen.
+const GROWTH: (u64, u64) = (8 << 20, 4 << 20);
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,8 @@ struct Held {
 /// Streams that are read and dropped, requests, connections that say half a head, or nothing: after all of them the
 /// process holds what it held before. Printed are its memory, files and threads.
 ///
-/// To see it red: keep a clone of each outbox in a list in `src/events/hub`.
+/// To see it red: keep a clone of each outbox in a list in `src/events/hub` (memory; in the full form), or forget a
+/// clone of the socket in `src/http/server/stream.rs` (files).
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(target_os = "linux")]
 async fn connections_leave_nothing_behind() {
@@ -45,7 +46,8 @@ async fn connections_leave_nothing_behind() {
     let people = site.people().await;
     let tokens: Arc<[String]> = people.iter().map(|(actor, _)| actor.token.clone().expect("a token")).collect();
     let address = site.node.url.strip_prefix("http://").and_then(|it| it.parse().ok()).expect("an address");
-    let (all, turn) = if is_full() { (CONNECTIONS.1, TURN.1) } else { (CONNECTIONS.0, TURN.0) };
+    let full = is_full();
+    let (all, turn) = if full { (CONNECTIONS.1, TURN.1) } else { (CONNECTIONS.0, TURN.0) };
     let come_and_go = async |from: usize, to: usize| {
         let mut tasks = JoinSet::new();
         for first in 0..AT_ONCE {
@@ -72,7 +74,8 @@ async fn connections_leave_nothing_behind() {
     let took = began.elapsed().as_secs();
     let found = format!("{first:?} after a fifth, {last:?} after all; {took} s");
     tell("13", &format!("{all} connections that come and go"), found);
-    assert!(last.memory < first.memory + GROWTH, "memory grew from {first:?} to {last:?}");
+    let growth = if full { GROWTH.1 } else { GROWTH.0 };
+    assert!(last.memory < first.memory + growth, "memory grew from {first:?} to {last:?}");
     assert!(last.files <= first.files + 4, "files stay open: {first:?}, {last:?}");
     assert!(last.threads <= first.threads + 4, "threads stay: {first:?}, {last:?}");
 }

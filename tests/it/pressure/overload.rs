@@ -31,8 +31,7 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(20);
 /// Three times what the server can do is sent in an open loop. What it takes is there, once; what it does not take it
 /// refuses, says when to try again, and keeps nothing of it; afterwards it is as before.
 ///
-/// To see it red: let `src/commands/writer.rs` wait for room in its queue (nothing is refused), or answer before COMMIT
-/// and refuse what the queue does not hold afterwards (lost).
+/// To see it red: let `src/commands/writer.rs` wait for room in its queue (nothing is refused).
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(target_os = "linux")]
 async fn overload_is_refused_and_breaks_nothing() {

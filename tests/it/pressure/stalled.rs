@@ -38,8 +38,8 @@ type Heard = Arc<Mutex<Vec<(Uuid, Instant)>>>;
 /// The same load with everybody reading, and with one in ten who does not: these are cut and cost little, and the others
 /// hear every message, hardly later.
 ///
-/// To see it red: let 64 MiB and a million frames wait in `src/events/outbox/queue.rs` (not cut), or have the hub wait
-/// for room.
+/// To see it red: let 64 MiB and a million frames wait in `src/events/outbox/queue.rs` (not cut), or start the threads of
+/// `src/events/threads.rs` with a lower priority while other processes keep the machine busy (readers are cut).
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(target_os = "linux")]
 async fn readers_who_stop_reading_harm_nobody_else() {
