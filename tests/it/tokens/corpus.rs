@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::harness::{haggle, is_full, tell};
 
 /// Tokens spoilt at random, in the short form and in the full one.
-const SPOILT: (usize, usize) = (300, 30_000);
+const SPOILT: (usize, usize) = (300, 3_000);
 /// Stands in what forged tokens say, and nowhere else.
 const CANARY: &str = "canary-of-a-claim";
 /// The order of the group of P-256 (SEC 2, §2.4.2).
