@@ -65,7 +65,7 @@ struct Shared {
 /// From `shutdown` on the port refuses, idle connections are closed, and requests that run are answered. Event streams
 /// end when their outboxes are closed. Whatever is left after [`Limits::drain`] is cut. Dropping the future cuts all.
 ///
-/// Event streams are served on the threads of `streams`.
+/// Event streams that have left hyper are served on the threads of `streams`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
