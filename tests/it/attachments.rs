@@ -476,7 +476,8 @@ async fn an_upload_that_breaks_off_leaves_no_bytes(ground: Ground) {
     let stage = Stage::new(&ground).await;
     let address = stage.server.url.strip_prefix("http://").unwrap();
     let token = stage.cast.ada.token.as_ref().unwrap();
-    let form = Form::new().file("a", &vec![b'x'; MIB]).body();
+    let mut form = Form::new().file("a", &vec![b'x'; MIB]).body();
+    form.truncate(MIB); // a form that has come to its end is answered
     for (request, body) in [
         (format!("PUT /v1/attachments/{}?name=a HTTP/1.1", id(1)), vec![b'x'; MIB]),
         (format!("POST {} HTTP/1.1\r\nContent-Type: {}", stage.path(), Form::CONTENT_TYPE), form),
