@@ -12,7 +12,7 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use haggle::domain::{CompanyId, Number, RoomId, UserId};
-use haggle::store::bulk::Keep;
+use haggle::store::bulk::{Keep, in_few_sizes};
 use haggle::store::rows::{AttachmentRow, CompanyRow, ContractRow, MessageRow, RoomRow, UserRow};
 use haggle::store::schema::{attachments, companies, contracts, log, messages, participants, rooms, users};
 use haggle::store::types::sql;
@@ -160,8 +160,9 @@ macro_rules! bare {
                 let ids = people(c, &[room.id], &[room.company_id], vec![room.creator_id]).await;
                 let _: Vec<(UserId, Number)> = participants::table
                     .filter(participants::room_id.eq(room.id))
-                    .filter(participants::user_id.eq_any(ids))
+                    .filter(participants::user_id.eq_any(in_few_sizes(&ids)))
                     .select((participants::user_id, participants::seen_till))
+                    .kept()
                     .load(c)
                     .await
                     .expect("marks");
@@ -187,20 +188,22 @@ macro_rules! bare {
                     firms.iter().fold(sql_query(text).into_boxed(), |query, id| query.bind::<sql::Uuid, _>(*id));
                 let staff: Vec<Pair> = query.kept().load(c).await.expect("employees");
                 let _: Vec<(Option<CompanyId>, i64)> = users::table
-                    .filter(users::company_id.eq_any(firms))
+                    .filter(users::company_id.eq_any(in_few_sizes(firms)))
                     .filter(users::active.eq(true))
                     .group_by(users::company_id)
                     .select((users::company_id, diesel::dsl::count_star()))
+                    .kept()
                     .load(c)
                     .await
                     .expect("totals");
                 ids.extend(active.iter().chain(&staff).map(|pair| pair.is));
                 ids.sort_unstable();
                 ids.dedup();
-                let known = users::table.filter(users::id.eq_any(&ids)).select(UserRow::as_select());
-                let _: Vec<UserRow> = known.load(c).await.expect("people");
-                let known = companies::table.filter(companies::id.eq_any(firms)).select(CompanyRow::as_select());
-                let _: Vec<CompanyRow> = known.load(c).await.expect("companies");
+                let known = users::table.filter(users::id.eq_any(in_few_sizes(&ids))).select(UserRow::as_select());
+                let _: Vec<UserRow> = known.kept().load(c).await.expect("people");
+                let known =
+                    companies::table.filter(companies::id.eq_any(in_few_sizes(firms))).select(CompanyRow::as_select());
+                let _: Vec<CompanyRow> = known.kept().load(c).await.expect("companies");
                 ids
             }
 

@@ -1,7 +1,6 @@
 //! Loads the [`World`] of a batch: a few set-based queries, whatever the size of the batch.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, JoinOnDsl, NullableExpressionMethods, QueryDsl, QueryResult,
@@ -15,7 +14,7 @@ use crate::domain::{
     DraftFile, Fingerprint, MessageId, Number, RoomId, Step, StoredFile, Upload, User, UserId, World,
 };
 use crate::on;
-use crate::store::bulk::Keep;
+use crate::store::bulk::{Keep, in_few_sizes};
 use crate::store::rows::{AttachmentRow, CompanyRow, ContractRow, RoomRow, UserRow};
 use crate::store::schema::{attachments, companies, contracts, messages, participants, rooms, uploads, users};
 use crate::store::{Conn, directory, log};
@@ -114,16 +113,6 @@ impl Named {
     }
 }
 
-/// What is in a set, and the last of it again until there are 1, 2, 4, …: so few sizes that the statement for each is
-/// kept prepared, since SQLite takes longer to read one than to do it.
-fn list<T: Copy + Eq + Hash>(set: &HashSet<T>) -> Vec<T> {
-    let mut list: Vec<T> = set.iter().copied().collect();
-    if let Some(last) = list.last().copied() {
-        list.resize(list.len().next_power_of_two(), last);
-    }
-    list
-}
-
 /// Loads what the commands may look at, and the log's newest position: all that only their words are needed for at
 /// once, and then what the rooms are needed for, which most batches do without.
 ///
@@ -131,13 +120,12 @@ fn list<T: Copy + Eq + Hash>(set: &HashSet<T>) -> Vec<T> {
 /// What the database said.
 pub async fn world(conn: &Conn, commands: &[Command]) -> QueryResult<(World, i64)> {
     let named = Named::by(commands);
-    let (companies, campaigns) = (list(&named.companies), list(&named.campaigns));
     let (rooms, of_pairs, users, companies, campaigns, seen, answered, files, unattached, counterparties, head) = join!(
         rooms_by_id(conn, &named),
         rooms_by_pair(conn, &named),
         load_users(conn, &named),
-        directory::companies(conn, &companies),
-        directory::campaigns(conn, &campaigns),
+        directory::companies(conn, &named.companies),
+        directory::campaigns(conn, &named.campaigns),
         load_seen(conn, &named),
         answered(conn, &named.keys),
         load_files(conn, &named),
@@ -193,7 +181,7 @@ async fn rooms_by_id(conn: &Conn, named: &Named) -> QueryResult<Vec<FoundRoom>> 
     if named.rooms.is_empty() {
         return Ok(Vec::new());
     }
-    let ids = list(&named.rooms);
+    let ids = in_few_sizes(&named.rooms);
     rooms_where!(conn, rooms::id.eq_any(&ids))
 }
 
@@ -201,7 +189,7 @@ async fn rooms_by_pair(conn: &Conn, named: &Named) -> QueryResult<Vec<FoundRoom>
     if named.pairs.is_empty() {
         return Ok(Vec::new());
     }
-    let (companies, creators): (Vec<CompanyId>, Vec<UserId>) = list(&named.pairs).into_iter().unzip();
+    let (companies, creators): (Vec<CompanyId>, Vec<UserId>) = in_few_sizes(&named.pairs).into_iter().unzip();
     let mut found: Vec<FoundRoom> =
         rooms_where!(conn, rooms::creator_id.eq_any(&creators).and(rooms::company_id.eq_any(&companies)))?;
     // The two lists name more pairs than were asked for.
@@ -213,7 +201,7 @@ async fn load_users(conn: &Conn, named: &Named) -> QueryResult<Vec<(UserRow, Opt
     if named.users.is_empty() {
         return Ok(Vec::new());
     }
-    let ids = list(&named.users);
+    let ids = in_few_sizes(&named.users);
     on!(conn, |c| users::table
         .left_join(companies::table.on(companies::id.nullable().eq(users::company_id)))
         .filter(users::id.eq_any(&ids))
@@ -231,11 +219,12 @@ async fn load_contracts(
     if named.campaigns.is_empty() || world.rooms.is_empty() {
         return Ok(HashMap::new());
     }
-    let campaigns = list(&named.campaigns);
-    let ids: Vec<RoomId> = world.rooms.keys().copied().collect();
+    let campaigns = in_few_sizes(&named.campaigns);
+    let ids = in_few_sizes(world.rooms.keys());
     let rows: Vec<ContractRow> = on!(conn, |c| contracts::table
         .filter(contracts::room_id.eq_any(&ids).and(contracts::campaign_id.eq_any(&campaigns)))
         .select(ContractRow::as_select())
+        .kept()
         .load(c))?;
     Ok(rows.into_iter().map(|row| ((row.room_id, row.campaign_id), row.into())).collect())
 }
@@ -244,14 +233,14 @@ async fn load_contracts(
 async fn load_employees(conn: &Conn, named: &Named, world: &World) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
     let new = named.pairs.iter().filter(|pair| !world.pairs.contains_key(pair));
     let companies: HashSet<CompanyId> = new.map(|(company, _)| *company).collect();
-    directory::employees(conn, &list(&companies)).await
+    directory::employees(conn, &companies).await
 }
 
 async fn load_seen(conn: &Conn, named: &Named) -> QueryResult<HashMap<(RoomId, UserId), Number>> {
     if named.viewers.is_empty() {
         return Ok(HashMap::new());
     }
-    let (rooms, users) = (list(&named.rooms), list(&named.viewers));
+    let (rooms, users) = (in_few_sizes(&named.rooms), in_few_sizes(&named.viewers));
     let rows: Vec<(RoomId, UserId, Number)> = on!(conn, |c| participants::table
         .filter(participants::room_id.eq_any(&rooms).and(participants::user_id.eq_any(&users)))
         .select((participants::room_id, participants::user_id, participants::seen_till))
@@ -268,7 +257,7 @@ pub async fn answered(conn: &Conn, keys: &HashSet<MessageId>) -> QueryResult<Has
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let keys = list(keys);
+    let keys = in_few_sizes(keys);
     let rows: Vec<(MessageId, UserId, RoomId, Number, Fingerprint)> = on!(conn, |c| messages::table
         .filter(messages::id.eq_any(&keys))
         .select((messages::id, messages::from_user, messages::room_id, messages::number, messages::fingerprint))
@@ -282,10 +271,11 @@ async fn load_files(conn: &Conn, named: &Named) -> QueryResult<HashMap<Attachmen
     if named.files.is_empty() {
         return Ok(HashMap::new());
     }
-    let ids = list(&named.files);
+    let ids = in_few_sizes(&named.files);
     let rows: Vec<AttachmentRow> = on!(conn, |c| attachments::table
         .filter(attachments::id.eq_any(&ids))
         .select(AttachmentRow::as_select())
+        .kept()
         .load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
@@ -317,10 +307,11 @@ async fn load_counterparties(conn: &Conn, named: &Named) -> QueryResult<HashSet<
     if named.movers.is_empty() {
         return Ok(HashSet::new());
     }
-    let ids = list(&named.movers);
+    let ids = in_few_sizes(&named.movers);
     let pairs: Vec<(UserId, CompanyId)> = on!(conn, |c| rooms::table
         .filter(rooms::creator_id.eq_any(&ids))
         .select((rooms::creator_id, rooms::company_id))
+        .kept()
         .load(c))?;
     Ok(pairs.into_iter().collect())
 }

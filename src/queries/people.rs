@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{PAGE_DEFAULT, PAGE_MAX, USERS_LISTED};
 use crate::domain::{Company, CompanyId, Message, Profile, Room, RoomId, Side, User, UserId};
 use crate::on;
-use crate::store::bulk::Keep;
+use crate::store::bulk::{Keep, in_few_sizes};
 use crate::store::schema::users;
 use crate::store::types::sql;
 use crate::store::{Conn, directory};
@@ -66,10 +66,10 @@ pub async fn people(conn: &Conn, rooms: &[Room], also: &[UserId]) -> QueryResult
     let creators = rooms.iter().map(|room| room.creator_id);
     let listed = active.values().chain(employees.values()).flatten().copied();
     let ids: HashSet<UserId> = listed.chain(creators).chain(also.iter().copied()).collect();
-    let users = directory::users(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let users = directory::users(conn, &ids).await?;
     let worked_for = users.values().filter_map(|user| user.company_id);
     let ids: HashSet<CompanyId> = worked_for.chain(company_ids).collect();
-    let companies = directory::companies(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let companies = directory::companies(conn, &ids).await?;
     Ok(People { active, employees, totals, users, companies })
 }
 
@@ -203,11 +203,13 @@ async fn count_employees(conn: &Conn, companies: &[CompanyId]) -> QueryResult<Ha
     if companies.is_empty() {
         return Ok(HashMap::new());
     }
+    let companies = in_few_sizes(companies);
     let rows: Vec<(Option<CompanyId>, i64)> = on!(conn, |c| users::table
-        .filter(users::company_id.eq_any(companies))
+        .filter(users::company_id.eq_any(&companies))
         .filter(users::active.eq(true))
         .group_by(users::company_id)
         .select((users::company_id, count_star()))
+        .kept()
         .load(c))?;
     Ok(rows.into_iter().filter_map(|(id, total)| Some((id?, total))).collect())
 }

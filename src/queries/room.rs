@@ -8,6 +8,7 @@ use super::{PAGE_DEFAULT, Reader, View, readable_room};
 use crate::domain::{Contract, Message, Number, Room, RoomId, UserId};
 use crate::error::{Error, Result};
 use crate::on;
+use crate::store::bulk::{Keep, in_few_sizes};
 use crate::store::rows::{AttachmentRow, ContractRow, MessageRow};
 use crate::store::schema::{attachments, contracts, messages, participants};
 use crate::store::{Conn, log};
@@ -95,10 +96,12 @@ async fn messages_until(conn: &Conn, room: &Room, newest: Number, quantity: usiz
 
 /// How far these people have seen; 0 for whoever has seen nothing.
 async fn last_seen(conn: &Conn, room: &Room, ids: &[UserId]) -> QueryResult<Vec<wire::LastSeen>> {
+    let asked = in_few_sizes(ids);
     let rows: Vec<(UserId, Number)> = on!(conn, |c| participants::table
         .filter(participants::room_id.eq(room.id))
-        .filter(participants::user_id.eq_any(ids))
+        .filter(participants::user_id.eq_any(&asked))
         .select((participants::user_id, participants::seen_till))
+        .kept()
         .load(c))?;
     let seen_by = |id: UserId| rows.iter().find(|row| row.0 == id).map_or(Number::ZERO, |row| row.1);
     Ok(ids.iter().map(|id| wire::LastSeen { user_id: *id, seen_till: seen_by(*id) }).collect())

@@ -18,6 +18,16 @@ pub fn pieces<R>(mut rows: &[R]) -> impl Iterator<Item = &[R]> {
     })
 }
 
+/// These, and the last of them again until there are 1, 2, 4, …: for `eq_any`, so few sizes that the statement for each
+/// is kept prepared, since SQLite takes longer to read one than to do it.
+pub fn in_few_sizes<'a, T: Copy + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.into_iter().copied().collect();
+    if let Some(last) = ids.last().copied() {
+        ids.resize(ids.len().next_power_of_two(), last);
+    }
+    ids
+}
+
 /// Rows to insert in one statement: `insert_into(t).values(Bulk(&rows))`.
 ///
 /// diesel's own `&[Row]` does not compile for SQLite under diesel-async (`weiznich/diesel_async#277`).

@@ -6,6 +6,7 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Select
 use diesel_async::RunQueryDsl;
 
 use super::Conn;
+use super::bulk::{Keep, in_few_sizes};
 use super::rows::{CampaignRow, CompanyRow, UserRow};
 use super::schema::{campaigns, companies, rooms, users};
 use crate::domain::{Campaign, CampaignId, Company, CompanyId, Refusal, User, UserId};
@@ -37,12 +38,13 @@ pub async fn active_user(conn: &Conn, id: UserId) -> Result<User, Error> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn users(conn: &Conn, ids: &[UserId]) -> QueryResult<HashMap<UserId, User>> {
+pub async fn users<'a>(conn: &Conn, ids: impl IntoIterator<Item = &'a UserId>) -> QueryResult<HashMap<UserId, User>> {
+    let ids = in_few_sizes(ids);
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let rows: Vec<UserRow> =
-        on!(conn, |c| users::table.filter(users::id.eq_any(ids)).select(UserRow::as_select()).load(c))?;
+        on!(conn, |c| users::table.filter(users::id.eq_any(&ids)).select(UserRow::as_select()).kept().load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
 
@@ -59,12 +61,19 @@ pub async fn company(conn: &Conn, id: CompanyId) -> QueryResult<Option<Company>>
 ///
 /// # Errors
 /// What the database said.
-pub async fn companies(conn: &Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Company>> {
+pub async fn companies<'a>(
+    conn: &Conn,
+    ids: impl IntoIterator<Item = &'a CompanyId>,
+) -> QueryResult<HashMap<CompanyId, Company>> {
+    let ids = in_few_sizes(ids);
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<CompanyRow> =
-        on!(conn, |c| companies::table.filter(companies::id.eq_any(ids)).select(CompanyRow::as_select()).load(c))?;
+    let rows: Vec<CompanyRow> = on!(conn, |c| companies::table
+        .filter(companies::id.eq_any(&ids))
+        .select(CompanyRow::as_select())
+        .kept()
+        .load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
 
@@ -81,12 +90,19 @@ pub async fn campaign(conn: &Conn, id: CampaignId) -> QueryResult<Option<Campaig
 ///
 /// # Errors
 /// What the database said.
-pub async fn campaigns(conn: &Conn, ids: &[CampaignId]) -> QueryResult<HashMap<CampaignId, Campaign>> {
+pub async fn campaigns<'a>(
+    conn: &Conn,
+    ids: impl IntoIterator<Item = &'a CampaignId>,
+) -> QueryResult<HashMap<CampaignId, Campaign>> {
+    let ids = in_few_sizes(ids);
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<CampaignRow> =
-        on!(conn, |c| campaigns::table.filter(campaigns::id.eq_any(ids)).select(CampaignRow::as_select()).load(c))?;
+    let rows: Vec<CampaignRow> = on!(conn, |c| campaigns::table
+        .filter(campaigns::id.eq_any(&ids))
+        .select(CampaignRow::as_select())
+        .kept()
+        .load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
 
@@ -94,15 +110,20 @@ pub async fn campaigns(conn: &Conn, ids: &[CampaignId]) -> QueryResult<HashMap<C
 ///
 /// # Errors
 /// What the database said.
-pub async fn employees(conn: &Conn, ids: &[CompanyId]) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
+pub async fn employees<'a>(
+    conn: &Conn,
+    ids: impl IntoIterator<Item = &'a CompanyId>,
+) -> QueryResult<HashMap<CompanyId, Vec<User>>> {
+    let ids = in_few_sizes(ids);
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let rows: Vec<UserRow> = on!(conn, |c| users::table
-        .filter(users::company_id.eq_any(ids))
+        .filter(users::company_id.eq_any(&ids))
         .filter(users::active.eq(true))
         .order(users::id)
         .select(UserRow::as_select())
+        .kept()
         .load(c))?;
     let mut of: HashMap<CompanyId, Vec<User>> = HashMap::new();
     for user in rows.into_iter().map(User::from) {

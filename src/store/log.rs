@@ -193,13 +193,13 @@ async fn cast(conn: &Conn, rows: &[Joined]) -> QueryResult<Cast> {
     let created = || rows.iter().filter(|row| row.log.kind == LogKind::RoomCreated);
     let creators = created().filter_map(|row| row.log.creator_id);
     let ids: HashSet<UserId> = authors.chain(creators).collect();
-    let users = directory::users(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let users = directory::users(conn, &ids).await?;
     let spoken_for = rows.iter().filter(|row| row.message.is_some()).filter_map(|row| row.log.company_id);
     let worked_for = users.values().filter_map(|user| user.company_id);
     let ids: HashSet<CompanyId> = spoken_for.chain(worked_for).collect();
-    let companies = directory::companies(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let companies = directory::companies(conn, &ids).await?;
     let ids: HashSet<CompanyId> = created().filter_map(|row| row.log.company_id).collect();
-    let employees = directory::employees(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let employees = directory::employees(conn, &ids).await?;
     Ok(Cast { users, companies, employees })
 }
 

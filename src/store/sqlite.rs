@@ -75,14 +75,18 @@ pub async fn open(path: &str, busy: Duration) -> ConnectionResult<SqliteConn> {
 pub fn keep_checkpointing(path: &Path, stop: CancellationToken, fatal: CancellationToken) {
     let path = path.to_string_lossy().into_owned();
     tokio::spawn(async move {
+        let mut conn = None;
         while stop.run_until_cancelled(tokio::time::sleep(CHECKPOINT_EVERY)).await.is_some() {
-            let path = path.clone();
-            let done = tokio::task::spawn_blocking(move || checkpoint(&path)).await;
-            if let Ok(Err(error)) = done {
-                tracing::warn!(%error, "checkpoint");
-                if is_disk_failure(&error.to_string()) {
-                    fatal.cancel();
+            let (path, open) = (path.clone(), conn.take());
+            match tokio::task::spawn_blocking(move || checkpoint(&path, open)).await {
+                Ok(Ok(open)) => conn = Some(open),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "checkpoint");
+                    if is_disk_failure(&error.to_string()) {
+                        fatal.cancel();
+                    }
                 }
+                Err(_) => {}
             }
         }
     });
@@ -94,13 +98,19 @@ pub fn is_disk_failure(words: &str) -> bool {
     words.contains("disk I/O error") || words.contains("database disk image is malformed")
 }
 
-/// Moves most of the WAL into the database file, while the writer goes on.
-fn checkpoint(path: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Moves most of the WAL into the database file, while the writer goes on; by a connection that may be open already.
+fn checkpoint(
+    path: &str,
+    open: Option<SqliteConnection>,
+) -> Result<SqliteConnection, Box<dyn std::error::Error + Send + Sync>> {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
-    let mut conn = SqliteConnection::establish(path)?;
+    let mut conn = match open {
+        Some(conn) => conn,
+        None => SqliteConnection::establish(path)?,
+    };
     conn.batch_execute("PRAGMA busy_timeout = 100; PRAGMA wal_checkpoint(PASSIVE);")?;
-    Ok(())
+    Ok(conn)
 }
 
 /// What SQLite says of a checkpoint.
@@ -132,6 +142,23 @@ async fn begin_anew_beyond(conn: &mut SqliteConn, pages: i32) -> QueryResult<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Red where `.cargo/config.toml` is not read.
+    #[tokio::test]
+    async fn sqlite_is_compiled_as_it_should_be() {
+        let mut conn = SqliteConn::establish(":memory:").await.expect("a database");
+        let options = sql_query("SELECT group_concat(compile_options, ' ') AS all_of_them FROM pragma_compile_options");
+        let Options { all_of_them } = options.get_result(&mut conn).await.expect("one row");
+        let has = |option| all_of_them.split(' ').any(|it| it == option);
+        assert!(has("ENABLE_QPSG") && has("DEFAULT_MEMSTATUS=0"), "{all_of_them}");
+        assert!(!has("ENABLE_MEMORY_MANAGEMENT"), "{all_of_them}");
+    }
+
+    #[derive(QueryableByName)]
+    struct Options {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        all_of_them: String,
+    }
 
     /// Red if `begin_anew_beyond` moves nothing: the file has 64 pages and more then.
     #[tokio::test]
