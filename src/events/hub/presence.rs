@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::Turn;
 use super::typing::{Lease, TYPING_LEASE};
-use crate::domain::{CompanyId, ConnectionId, RoomId, UserId};
+use super::{TICK, Turn};
+use crate::domain::{CompanyId, ConnectionId, RoomId, Timestamp, UserId};
 use crate::events::bus::Message;
 use crate::events::frame::frame;
 use crate::wire::{ActivityState, StreamEvent};
@@ -53,14 +53,14 @@ impl Turn<'_> {
             person.gone_at = None;
             person.state = Some(observed);
         }
-        self.state.unsettled.insert(user);
         self.settle_one(user);
     }
 
     /// Tells of those whose state others do not know yet, and lets go of those who are gone.
     pub(super) fn settle(&mut self) {
-        let unsettled: Vec<UserId> = self.state.unsettled.iter().copied().collect();
-        for user in unsettled {
+        let due = self.state.unsettled.iter().take_while(|(at, _)| *at <= self.now);
+        let due: Vec<UserId> = due.map(|(_, user)| *user).collect();
+        for user in due {
             self.settle_one(user);
         }
     }
@@ -68,17 +68,16 @@ impl Turn<'_> {
     fn settle_one(&mut self, user: UserId) {
         let now = self.now;
         let is_behind = self.state.pulse.lost(Instant::now()).is_some();
-        let Some(person) = self.state.people.get_mut(&user) else {
-            self.state.unsettled.remove(&user);
-            return;
-        };
+        let Some(person) = self.state.people.get_mut(&user) else { return };
         let gone = !is_behind && person.gone_at.is_some_and(|gone_at| gone_at <= now);
         if gone {
             person.state = Some(ActivityState::Offline);
         }
         let news = person.state != person.announced.or(Some(ActivityState::Offline));
-        let soon = person.announced_at.is_some_and(|at| now < at.plus(ANNOUNCE_EVERY));
-        if news && soon {
+        let (gone_at, may_tell_at) = (person.gone_at, person.announced_at.map(|at| at.plus(ANNOUNCE_EVERY)));
+        if news && let Some(later) = may_tell_at.filter(|at| now < *at) {
+            let again = gone_at.filter(|at| now < *at).map_or(later, |gone_at| gone_at.min(later));
+            self.settle_at(user, Some(again));
             return;
         }
         if news {
@@ -86,9 +85,23 @@ impl Turn<'_> {
         }
         if gone {
             self.forget(user);
-        } else if self.state.people.get(&user).is_some_and(|person| person.gone_at.is_none()) {
-            self.state.unsettled.remove(&user);
+        } else {
+            // Who would be gone, did this node not have to hear first what it has missed, is looked at soon.
+            self.settle_at(user, gone_at.map(|at| if now < at { at } else { now.plus(TICK) }));
         }
+    }
+
+    /// Has somebody looked at again then, and only then.
+    fn settle_at(&mut self, user: UserId, at: Option<Timestamp>) {
+        let Some(person) = self.state.people.get_mut(&user) else { return };
+        let before = std::mem::replace(&mut person.settle_at, at);
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.state.unsettled.remove(&(before, user));
+        }
+        self.state.unsettled.extend(at.map(|at| (at, user)));
     }
 
     /// Tells everyone who shares a room with somebody what they are now.
@@ -128,8 +141,8 @@ impl Turn<'_> {
     /// Lets go of somebody.
     pub(super) fn forget(&mut self, user: UserId) {
         self.state.unplace(user);
+        self.settle_at(user, None);
         self.state.people.remove(&user);
-        self.state.unsettled.remove(&user);
     }
 
     fn streams_of(&self, users: &HashSet<UserId>) -> Vec<ConnectionId> {

@@ -56,6 +56,8 @@ pub struct Person {
     pub announced_at: Option<Timestamp>,
     /// When they count as gone, once no stream is open.
     pub gone_at: Option<Timestamp>,
+    /// When there is something to settle about them, if there is: their place in [`State::unsettled`].
+    pub settle_at: Option<Timestamp>,
 }
 
 /// Everything behind the hub's lock.
@@ -82,8 +84,9 @@ pub struct State {
     pub peers: Peers,
     /// What is due when.
     pub due: BTreeSet<(Timestamp, ConnectionId)>,
-    /// People whose state others have not been told, or who may soon be gone.
-    pub unsettled: HashSet<UserId>,
+    /// People whose state others have not been told, or who may soon be gone, by when to look at them. After many have
+    /// left at once, looking at all of them at each tick would hold everybody up.
+    pub unsettled: BTreeSet<(Timestamp, UserId)>,
     /// Streams with frames that wait to be written, at the end of the turn.
     pub dirty: Vec<Arc<Outbox>>,
     /// When this node has run.
@@ -107,7 +110,7 @@ impl State {
             share,
             peers: Peers::new(),
             due: BTreeSet::new(),
-            unsettled: HashSet::new(),
+            unsettled: BTreeSet::new(),
             dirty: Vec::new(),
             pulse: Pulse::new(Instant::now()),
             closing: None,
