@@ -101,6 +101,8 @@ fn run_them() {
     encode(&entries);
     deliver(&town, &entries, 100, "deliver to 100");
     deliver(&town, &entries, 1_000, "deliver to 1,000");
+    tick(&town, 100, "tick, 100 have left");
+    tick(&town, 1_000, "tick, 1,000 have left");
 }
 
 async fn check_tokens(town: &Town) {
@@ -216,29 +218,50 @@ fn encode(entries: &[Entry]) {
     mark("", 1);
 }
 
+/// A hub in which nothing has happened before `position`.
+fn hub(position: i64, streams_per_user: usize) -> Hub {
+    let (keys, clock) = (SigningKeys::new(SECRET.as_bytes(), None), Clock::System);
+    let links = Links::new(keys.links, None, clock.clone());
+    let settings = HubSettings { max_streams_per_user: streams_per_user, stream_life: Duration::from_hours(1) };
+    Hub::new("c0ffee".parse().expect("an epoch"), position, clock, links, Outgoing::default(), settings)
+}
+
+/// Opens a live stream; its name and its outbox.
+fn open(hub: &Hub, user: UserId, company: Option<CompanyId>, position: i64) -> (ConnectionId, Arc<Outbox>) {
+    let too_slow = frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None);
+    let (connection, outbox) = (ConnectionId(Clock::System.random_id()), Outbox::new(too_slow));
+    let expires_at = Clock::System.now().plus(Duration::from_hours(1));
+    let registration = Registration { connection, user: Some(user), outbox: outbox.clone(), viewing: true, expires_at };
+    hub.register(registration).expect("it is taken");
+    assert!(hub.place(connection, user, company, HashSet::new(), position));
+    assert!(matches!(hub.catch_up(connection, position), CatchUp::Live));
+    (connection, outbox)
+}
+
 /// Ten messages to one person with many streams.
 fn deliver(town: &Town, entries: &[Entry], streams: usize, what: &str) {
-    let (user, company, clock) = (town.employee(0, 0), town.company(0), Clock::System);
     let before = entries[0].position - 1;
-    let keys = SigningKeys::new(SECRET.as_bytes(), None);
-    let links = Links::new(keys.links, None, clock.clone());
-    let settings = HubSettings { max_streams_per_user: streams, stream_life: Duration::from_hours(1) };
-    let epoch = "c0ffee".parse().expect("an epoch");
-    let hub = Hub::new(epoch, before, clock.clone(), links, Outgoing::default(), settings);
-    let too_slow = frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None);
-    let mut outboxes = Vec::new();
-    for _ in 0..streams {
-        let (connection, outbox) = (ConnectionId(clock.random_id()), Outbox::new(too_slow.clone()));
-        outboxes.push((outbox.drain(), outbox.clone()));
-        let expires_at = clock.now().plus(Duration::from_hours(1));
-        let registration = Registration { connection, user: Some(user), outbox, viewing: true, expires_at };
-        hub.register(registration).expect("it is taken");
-        assert!(hub.place(connection, user, Some(company), HashSet::new(), before));
-        assert!(matches!(hub.catch_up(connection, before), CatchUp::Live));
-    }
+    let hub = hub(before, streams);
+    let opened = (0..streams).map(|_| open(&hub, town.employee(0, 0), Some(town.company(0)), before).1);
+    let outboxes: Vec<_> = opened.map(|outbox| (outbox.drain(), outbox)).collect();
     let entries = entries.to_vec();
     mark(what, entries.len() * streams);
     assert!(hub.deliver(entries));
     mark("", 1);
     assert!(outboxes.iter().all(|(_, outbox)| outbox.waiting_bytes() > 10 * town::CONTENT_BYTES));
+}
+
+/// A tick after so many people have left, who may come back yet.
+fn tick(town: &Town, people: usize, what: &str) {
+    let hub = hub(0, 1);
+    for n in 0..people {
+        let (connection, _) = open(&hub, town.creator(n), None, 0);
+        hub.unregister(connection);
+    }
+    mark(what, 10);
+    for _ in 0..10 {
+        hub.tick();
+    }
+    mark("", 1);
+    assert_eq!(hub.status(town.creator(0)), ActivityState::Online, "until the grace is over");
 }
