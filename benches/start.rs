@@ -24,16 +24,15 @@ const LOAD: [&str; 8] = ["--closed", "64", "--rooms", "50", "--seconds", "3", "-
 fn main() {
     let mut report = Report::new("start");
     report.row(size());
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let messages = if is_short() { MESSAGES / 100 } else { MESSAGES };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    runtime.block_on(fill(&folder, None, messages));
+    run(fill(&folder, None, messages));
     let work = |how: &str| format!("from exec to ready, {messages} messages, {how}");
     let folder = orderly(&mut report, folder, &[], work("SQLite"));
     after_a_kill(&mut report, folder, work("SQLite, after kill -9"));
-    if let Some(url) = runtime.block_on(postgres::fresh_database()) {
+    if let Some(url) = run(postgres::fresh_database()) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        runtime.block_on(fill(&folder, Some(&url), messages));
+        run(fill(&folder, Some(&url), messages));
         orderly(&mut report, folder, &[("HAGGLE_DATABASE_URL", &url)], work("PostgreSQL"));
     }
     report.finish();
@@ -55,6 +54,11 @@ fn size() -> Row {
         theirs: None,
         goal: Goal::AtMost(40.0),
     }
+}
+
+/// Whatever it leaves behind ends with it: nobody may hold a database open that is to be read back after a kill.
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(work)
 }
 
 async fn fill(folder: &TempDir, postgres: Option<&str>, messages: usize) {

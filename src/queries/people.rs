@@ -23,7 +23,7 @@ const ACTIVE: usize = USERS_LISTED + 1;
 /// Enough of a company's employees to fill up a list of which [`ACTIVE`] may be taken.
 const FILL: usize = 2 * ACTIVE;
 
-/// How many parameters those statements have that are kept prepared: one for a room, and what pages there are. Few, so
+/// How many parameters the statements of [`union`] have, which are kept prepared: one for a room, and what pages there are. Few, so
 /// that a connection keeps few.
 const SIZES: [usize; 4] = [1, 10, PAGE_DEFAULT, PAGE_MAX];
 
@@ -209,7 +209,7 @@ async fn count_employees(conn: &Conn, companies: &[CompanyId]) -> QueryResult<Ha
         .filter(users::active.eq(true))
         .group_by(users::company_id)
         .select((users::company_id, count_star()))
-        .kept()
+        .kept_for(&companies)
         .load(c))?;
     Ok(rows.into_iter().filter_map(|(id, total)| Some((id?, total))).collect())
 }

@@ -101,7 +101,7 @@ async fn last_seen(conn: &Conn, room: &Room, ids: &[UserId]) -> QueryResult<Vec<
         .filter(participants::room_id.eq(room.id))
         .filter(participants::user_id.eq_any(&asked))
         .select((participants::user_id, participants::seen_till))
-        .kept()
+        .kept_for(&asked)
         .load(c))?;
     let seen_by = |id: UserId| rows.iter().find(|row| row.0 == id).map_or(Number::ZERO, |row| row.1);
     Ok(ids.iter().map(|id| wire::LastSeen { user_id: *id, seen_till: seen_by(*id) }).collect())

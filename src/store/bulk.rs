@@ -1,4 +1,4 @@
-//! `INSERT INTO t (…) VALUES (…), (…), …` as one statement on both databases, and statements worth keeping prepared.
+//! Many rows or ids in one statement on both databases, and statements worth keeping prepared.
 
 use diesel::backend::Backend;
 use diesel::insertable::{CanInsertInSingleQuery, InsertValues, Insertable};
@@ -18,11 +18,15 @@ pub fn pieces<R>(mut rows: &[R]) -> impl Iterator<Item = &[R]> {
     })
 }
 
+/// The longest list that is filled up and whose statement is kept: what a statement is kept in grows with the list, and
+/// SQLite takes 32,766 parameters.
+const LONG: usize = 4_096;
+
 /// These, and the last of them again until there are 1, 2, 4, …: for `eq_any`, so few sizes that the statement for each
 /// is kept prepared, since SQLite takes longer to read one than to do it.
 pub fn in_few_sizes<'a, T: Copy + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Vec<T> {
     let mut ids: Vec<T> = ids.into_iter().copied().collect();
-    if let Some(last) = ids.last().copied() {
+    if let Some(last) = ids.last().copied().filter(|_| ids.len() <= LONG) {
         ids.resize(ids.len().next_power_of_two(), last);
     }
     ids
@@ -94,14 +98,22 @@ impl<V> QueryId for Rows<V> {
 
 /// A statement that is kept prepared.
 ///
-/// diesel never keeps those of UPDATE, ON CONFLICT DO UPDATE or bulk INSERT, since their SQL may vary.
-pub struct Kept<Q>(Q);
+/// diesel never keeps those of UPDATE, ON CONFLICT DO UPDATE, bulk INSERT or, on SQLite, IN, since their SQL may vary.
+pub struct Kept<Q> {
+    query: Q,
+    keep: bool,
+}
 
 /// Statements worth keeping prepared.
 pub trait Keep: Sized {
     /// Keeps it prepared. Its SQL must be one of few.
     fn kept(self) -> Kept<Self> {
-        Kept(self)
+        Kept { query: self, keep: true }
+    }
+
+    /// Keeps it prepared unless the list in it is long: [`in_few_sizes`].
+    fn kept_for<T>(self, ids: &[T]) -> Kept<Self> {
+        Kept { query: self, keep: ids.len() <= LONG }
     }
 }
 
@@ -109,11 +121,11 @@ impl<Q: QueryId> Keep for Q {}
 
 impl<Q: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for Kept<Q> {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        self.0.walk_ast(out)
+        self.query.walk_ast(out)
     }
 
     fn is_safe_to_cache_prepared(&self, _: &DB) -> QueryResult<bool> {
-        Ok(true)
+        Ok(self.keep)
     }
 }
 
@@ -128,7 +140,17 @@ impl<Q> QueryId for Kept<Q> {
 
 #[cfg(test)]
 mod tests {
-    use super::pieces;
+    use super::{LONG, in_few_sizes, pieces};
+
+    #[test]
+    fn lists_come_in_few_sizes_and_with_nothing_new() {
+        for (count, size) in [(0, 0), (1, 1), (3, 4), (4, 4), (LONG - 1, LONG), (LONG + 1, LONG + 1)] {
+            let ids: Vec<usize> = (0..count).collect();
+            let list = in_few_sizes(&ids);
+            assert_eq!((list.len(), &list[..count]), (size, &ids[..]));
+            assert!(list[count..].iter().all(|id| Some(id) == ids.last()));
+        }
+    }
 
     #[test]
     fn rows_are_cut_into_few_sizes_and_none_is_left_out() {

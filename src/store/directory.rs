@@ -44,7 +44,7 @@ pub async fn users<'a>(conn: &Conn, ids: impl IntoIterator<Item = &'a UserId>) -
         return Ok(HashMap::new());
     }
     let rows: Vec<UserRow> =
-        on!(conn, |c| users::table.filter(users::id.eq_any(&ids)).select(UserRow::as_select()).kept().load(c))?;
+        on!(conn, |c| users::table.filter(users::id.eq_any(&ids)).select(UserRow::as_select()).kept_for(&ids).load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
 
@@ -72,7 +72,7 @@ pub async fn companies<'a>(
     let rows: Vec<CompanyRow> = on!(conn, |c| companies::table
         .filter(companies::id.eq_any(&ids))
         .select(CompanyRow::as_select())
-        .kept()
+        .kept_for(&ids)
         .load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
@@ -101,7 +101,7 @@ pub async fn campaigns<'a>(
     let rows: Vec<CampaignRow> = on!(conn, |c| campaigns::table
         .filter(campaigns::id.eq_any(&ids))
         .select(CampaignRow::as_select())
-        .kept()
+        .kept_for(&ids)
         .load(c))?;
     Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
 }
@@ -123,7 +123,7 @@ pub async fn employees<'a>(
         .filter(users::active.eq(true))
         .order(users::id)
         .select(UserRow::as_select())
-        .kept()
+        .kept_for(&ids)
         .load(c))?;
     let mut of: HashMap<CompanyId, Vec<User>> = HashMap::new();
     for user in rows.into_iter().map(User::from) {

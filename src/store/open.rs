@@ -155,6 +155,11 @@ pub fn migrate_sqlite(path: &Path) -> Result<(), StartError> {
     if !at_least(&version.value, SQLITE_AT_LEAST) {
         return Err(StartError(format!("SQLite {} is too old; build with the bundled one", version.value)));
     }
+    let asked = sql_query("SELECT CAST(sqlite_compileoption_used('ENABLE_QPSG') AS TEXT) AS value");
+    let kept: Setting = diesel::RunQueryDsl::get_result(asked, &mut conn).map_err(|error| failed(&error))?;
+    if kept.value == "0" {
+        tracing::warn!("SQLite was compiled without the flags in .cargo/config.toml: queries will take longer");
+    }
     conn.run_pending_migrations(SQLITE_MIGRATIONS).map_err(|error| failed(&error))?;
     Ok(())
 }

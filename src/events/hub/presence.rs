@@ -80,14 +80,16 @@ impl Turn<'_> {
             self.settle_at(user, Some(again));
             return;
         }
+        if !gone {
+            // Who would be gone, did this node not have to hear first what it has missed, is looked at soon.
+            self.settle_at(user, gone_at.map(|at| if now < at { at } else { now.plus(TICK) }));
+        }
         if news {
+            // This may end streams, also their own, and so settle them anew: what that leaves behind stands.
             self.announce(user);
         }
         if gone {
             self.forget(user);
-        } else {
-            // Who would be gone, did this node not have to hear first what it has missed, is looked at soon.
-            self.settle_at(user, gone_at.map(|at| if now < at { at } else { now.plus(TICK) }));
         }
     }
 
@@ -219,5 +221,44 @@ impl Turn<'_> {
         for id in others {
             self.push(id, frame.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::attachments::Links;
+    use crate::auth::SigningKeys;
+    use crate::clock::Clock;
+    use crate::events::bus::Outgoing;
+    use crate::events::hub::{CatchUp, Hub, HubSettings, Registration};
+    use crate::events::outbox::Outbox;
+    use crate::wire::GoodbyeReason;
+
+    /// Red if `settle_one` tells before it notes when to look again.
+    #[test]
+    fn whose_stream_ends_by_being_told_of_themself_is_gone_after_the_grace() {
+        let (clock, user) = (Clock::shifted(), UserId(Uuid::from_u128(1)));
+        let links = Links::new(SigningKeys::new(b"a secret of a test", None).links, None, clock.clone());
+        let settings = HubSettings { max_streams_per_user: 1, stream_life: Duration::from_hours(1) };
+        let epoch = "c0ffee".parse().expect("an epoch");
+        let hub = Hub::new(epoch, 0, clock.clone(), links, Outgoing::default(), settings);
+        let too_slow = frame(&StreamEvent::Goodbye { reason: GoodbyeReason::TooSlow }, None);
+        let (connection, outbox) = (ConnectionId(clock.random_id()), Outbox::new(too_slow));
+        let expires_at = clock.now().plus(Duration::from_secs(2));
+        let registration = Registration { connection, user: Some(user), outbox, viewing: true, expires_at };
+        hub.register(registration).expect("it is taken");
+        assert!(hub.place(connection, user, None, HashSet::new(), 0));
+        assert!(matches!(hub.catch_up(connection, 0), CatchUp::Live));
+        assert_eq!(hub.status(user), ActivityState::Online);
+
+        clock.advance(Duration::from_secs(2));
+        hub.set_viewing(connection, user, false);
+        assert_eq!((hub.streams(), hub.status(user)), (0, ActivityState::Away), "it was told, and had expired");
+        clock.advance(GRACE);
+        hub.tick();
+        assert_eq!(hub.status(user), ActivityState::Offline);
     }
 }
