@@ -18,6 +18,9 @@ const TYPING_EVERY = 3_000;
 /** How often sending is tried again, at most, in ms. */
 const LONGEST_WAIT = 15_000;
 
+/** How long until a conversation that could not be loaded is loaded again, in ms. */
+const LOAD_AGAIN = 2_000;
+
 /** How long the preview of a picture is kept after it was sent, in ms: it is shown until the page shows the original. */
 const PREVIEW_FOR = 60_000;
 
@@ -59,6 +62,8 @@ export class Person {
   #files = new Map();
   /** @type {Set<string>} */
   #loading = new Set();
+  /** When a conversation is loaded again. @type {ReturnType<typeof setTimeout> | undefined} */
+  #again;
   /** What has been seen and could not be said yet, by room. @type {Map<string, number>} */
   #unsaid = new Map();
 
@@ -85,6 +90,7 @@ export class Person {
 
   close() {
     this.#closed = true;
+    clearTimeout(this.#again);
     this.stream.close();
     this.#watchers.clear();
   }
@@ -164,21 +170,32 @@ export class Person {
     return first.position;
   }
 
-  /** Loads the room that is open if what is there has a hole. */
+  /** Loads the room that is open if what is there has a hole, until it has none. */
   #reload() {
     const room = this.state.open ? this.state.rooms[this.state.open] : undefined;
-    if (room && !room.loaded && !room.gone && this.state.ready) this.loadRoom(room.id).catch(() => {});
+    if (!room || room.loaded || room.gone || !this.state.ready || this.#closed) return;
+    this.loadRoom(room.id).catch((error) => {
+      if (this.#again !== undefined || (error instanceof Refused && !error.passing)) return;
+      this.#again = setTimeout(() => {
+        this.#again = undefined;
+        this.#reload();
+      }, LOAD_AGAIN);
+    });
   }
 
   /** @param {string} id */
   async loadRoom(id) {
     if (this.#loading.has(id)) return;
     this.#loading.add(id);
+    /** @type {import("./api.d.ts").DetailedRoom} */
+    let room;
     try {
-      this.dispatch({ type: "room", room: await this.call(`/v1/rooms/${id}?message_qty=${PAGE}`) });
+      room = await this.call(`/v1/rooms/${id}?message_qty=${PAGE}`);
     } finally {
       this.#loading.delete(id);
     }
+    // What has come meanwhile may not be in it: then this loads it again.
+    this.dispatch({ type: "room", room });
   }
 
   /** @param {string} id */

@@ -293,6 +293,21 @@ scenario("older messages come when they are scrolled to", async ({ demo, left: a
   assert.deepEqual(lines, Array.from({ length: 90 }, (_, n) => `line ${n + 1}`));
 });
 
+// Red if `loadRoom` counts as loading until it has told what it found: nothing else comes that would load again.
+scenario("what comes while a conversation is being loaded is shown too", async ({ demo, left: nora, page }) => {
+  const { rooms } = await Pane.call(demo.url, "Nora", "/v1/rooms");
+  const room = rooms.find((it) => it.users.some((user) => user.given_name === "Kofi"));
+  // What the page loads is held until it has heard of a message that is not in it.
+  await page.route(`**/v1/rooms/${room.id}?*`, async (route) => {
+    const response = await route.fetch();
+    await Pane.call(demo.url, "Kofi", `/v1/rooms/${room.id}/messages`, { content: "too late for the page" });
+    await nora.at.locator(".room", { hasText: "too late for the page" }).waitFor();
+    await route.fulfill({ response });
+  }, { times: 1 });
+  await nora.open("Kofi Mensah");
+  await nora.sees("too late for the page");
+}, { left: "nora", right: "luca" });
+
 scenario("a conversation is begun", async ({ left: mei, right: luca, page }) => {
   await mei.at.getByRole("button", { name: "New conversation" }).click();
   const sheet = page.getByRole("dialog", { name: "New conversation" });
