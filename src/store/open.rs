@@ -101,7 +101,7 @@ impl Store {
         let away = |error: &dyn std::fmt::Display| Error::Unavailable(format!("no writer connection: {error}"));
         match &self.writers {
             Writers::Sqlite(path) => {
-                let conn = sqlite::open(&path.to_string_lossy(), sqlite::WRITER_BUSY).await;
+                let conn = sqlite::open_writer(&path.to_string_lossy()).await;
                 conn.map(|conn| Conn::sqlite(Box::new(conn))).map_err(|error| away(&error))
             }
             Writers::Postgres(server) => {

@@ -36,7 +36,7 @@ impl SpawnBlocking for Inline {
 }
 
 /// How long the writer waits for a lock that another process holds before its batch is answered 503.
-pub const WRITER_BUSY: Duration = Duration::from_secs(2);
+const WRITER_BUSY: Duration = Duration::from_secs(2);
 /// How long a query waits; in WAL mode it never waits for writers, only for recovery after a crash.
 pub const READER_BUSY: Duration = Duration::from_millis(250);
 /// How often what was written to the WAL is moved into the database file.
@@ -48,11 +48,14 @@ const WAL_PAGES: i32 = 32 * 1024;
 const WAL_BYTES_KEPT: u32 = 256 * 1024 * 1024;
 /// Page cache of one connection, in KiB.
 const CACHE_KIB: u32 = 16 * 1024;
+/// How much of the database file the writer maps, in bytes.
+const MAPPED_BYTES: u32 = 256 * 1024 * 1024;
 
 /// Opens one connection: WAL, every commit fsynced (promises 1 and 2), foreign keys checked.
 ///
 /// What is temporary stays in memory: a statement that inserts many rows keeps a journal of its own, for when it fails
-/// half-way, and would make, write and delete a file for it.
+/// half-way, and would make, write and delete a file for it. The file is not mapped: a reader would map it anew after
+/// every commit of the writer's.
 ///
 /// # Errors
 /// If the file cannot be opened or is no database.
@@ -63,10 +66,23 @@ pub async fn open(path: &str, busy: Duration) -> ConnectionResult<SqliteConn> {
         "PRAGMA busy_timeout = {busy}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0; \
          PRAGMA journal_size_limit = {WAL_BYTES_KEPT}; PRAGMA cache_size = -{CACHE_KIB}; \
-         PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY;"
+         PRAGMA temp_store = MEMORY;"
     ))
     .await
     .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+/// Opens the connection that writes. It maps the file: what it looks up is all over it, and nobody else's commits have it
+/// map it anew.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_writer(path: &str) -> ConnectionResult<SqliteConn> {
+    let mut conn = open(path, WRITER_BUSY).await?;
+    conn.batch_execute(&format!("PRAGMA mmap_size = {MAPPED_BYTES}"))
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }
 
@@ -165,7 +181,7 @@ mod tests {
     async fn a_large_wal_is_begun_anew() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("db").display().to_string();
-        let mut conn = open(&path, WRITER_BUSY).await.expect("a database");
+        let mut conn = open_writer(&path).await.expect("a database");
         conn.batch_execute("CREATE TABLE t (bytes BLOB)").await.expect("a table");
         let size = || std::fs::metadata(format!("{path}-wal")).expect("a WAL").len() / 4096;
         for _ in 0..64 {
