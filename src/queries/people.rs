@@ -23,8 +23,8 @@ const ACTIVE: usize = USERS_LISTED + 1;
 /// Enough of a company's employees to fill up a list of which [`ACTIVE`] may be taken.
 const FILL: usize = 2 * ACTIVE;
 
-/// How many parameters the statements of [`union`] have, which are kept prepared: one for a room, and what pages there are. Few, so
-/// that a connection keeps few.
+/// How many parameters the statements of [`union`] have, which are kept prepared: one for a room, and what pages there
+/// are. Few, so that a connection keeps few.
 const SIZES: [usize; 4] = [1, 10, PAGE_DEFAULT, PAGE_MAX];
 
 /// The members of some rooms, most active first, and everybody's names.

@@ -121,11 +121,14 @@ fn checkpoint(
 ) -> Result<SqliteConnection, Box<dyn std::error::Error + Send + Sync>> {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
-    let mut conn = match open {
-        Some(conn) => conn,
-        None => SqliteConnection::establish(path)?,
+    let mut conn = if let Some(conn) = open {
+        conn
+    } else {
+        let mut conn = SqliteConnection::establish(path)?;
+        conn.batch_execute("PRAGMA busy_timeout = 100")?;
+        conn
     };
-    conn.batch_execute("PRAGMA busy_timeout = 100; PRAGMA wal_checkpoint(PASSIVE);")?;
+    conn.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")?;
     Ok(conn)
 }
 

@@ -82,7 +82,9 @@ const embedding = (links) => `<!doctype html><meta charset=utf-8><body>${links.m
  * Where they run they may also close the page, or end the browser: that is the end of this page only.
  */
 async function opened(origin, links, { theyRun = false } = {}) {
-  let [ran, browser, context] = [0];
+  let ran = 0;
+  let browser;
+  let context;
   const listen = (page) => {
     page.on("console", (message) => { if (message.text().includes(RAN)) ran += 1; });
     page.on("dialog", (dialog) => { ran += 1; dialog.dismiss().catch(() => {}); });
@@ -102,22 +104,25 @@ async function opened(origin, links, { theyRun = false } = {}) {
     }
     await page.close().catch(() => {});
   };
-  for (const link of links) {
-    // What is saved instead of shown ends the navigation.
-    await inPage((page) => page.goto(link, { waitUntil: "load", timeout: 10_000 })
-      .catch((error) => assert.match(String(error), theyRun ? /Download|ERR_|interrupted|closed/ : /Download|ERR_|interrupted/)));
-  }
-  // A page of the files' own origin, and one of another.
-  for (const from of [`${origin}/embedding`, "http://embedding.test/"]) {
-    for (let n = 0; n < links.length; n += 12) {
-      await inPage(async (page) => {
-        await page.route(from, (route) => route.fulfill({ contentType: "text/html", body: embedding(links.slice(n, n + 12)) }), { times: 1 });
-        await page.goto(from, { waitUntil: "load", timeout: 60_000 });
-        await page.waitForTimeout(100);
-      });
+  // What is saved instead of shown ends the navigation.
+  const unlessSaved = (error) => { if (!/Download|ERR_|interrupted/.test(String(error))) throw error; };
+  try {
+    for (const link of links) {
+      await inPage((page) => page.goto(link, { waitUntil: "load", timeout: 10_000 }).catch(unlessSaved));
     }
+    // A page of the files' own origin, and one of another.
+    for (const from of [`${origin}/embedding`, "http://embedding.test/"]) {
+      for (let n = 0; n < links.length; n += 12) {
+        await inPage(async (page) => {
+          await page.route(from, (route) => route.fulfill({ contentType: "text/html", body: embedding(links.slice(n, n + 12)) }), { times: 1 });
+          await page.goto(from, { waitUntil: "load", timeout: 60_000 });
+          await page.waitForTimeout(100);
+        });
+      }
+    }
+  } finally {
+    await browser?.close();
   }
-  await browser?.close();
   return ran;
 }
 
