@@ -18,6 +18,9 @@ const TYPING_EVERY = 3_000;
 /** How often sending is tried again, at most, in ms. */
 const LONGEST_WAIT = 15_000;
 
+/** How long an answer may take, in ms: the server has one within five seconds, whatever happens to it. */
+const ANSWER_WITHIN = 10_000;
+
 /** How long until a conversation that could not be loaded is loaded again, in ms. */
 const LOAD_AGAIN = 2_000;
 
@@ -38,10 +41,17 @@ export class Refused extends Error {
   }
 }
 
+/**
+ * Fetches, or gives up. Past the browser's cache, in which two people who ask for the same wait for each other.
+ * @param {string} path
+ * @param {RequestInit} init
+ */
+const ask = (path, init) => fetch(path, { ...init, cache: "no-store", signal: AbortSignal.timeout(ANSWER_WITHIN) });
+
 /** @param {string} user @returns {Promise<string>} */
 async function demoToken(user) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await fetch("/demo/token", { method: "POST", headers, body: JSON.stringify({ user_id: user }) });
+  const answer = await ask("/demo/token", { method: "POST", headers, body: JSON.stringify({ user_id: user }) });
   if (!answer.ok) throw new Error(`no token: ${answer.status}`);
   return (await answer.json()).token;
 }
@@ -136,7 +146,7 @@ export class Person {
     const headers = { Authorization: `Bearer ${token}` };
     if (body) headers["Content-Type"] = "application/json";
     if (key) headers["Idempotency-Key"] = key;
-    const attempt = () => fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    const attempt = () => ask(path, { method, headers, body: body && JSON.stringify(body) });
     let answer = await attempt();
     if (answer.status === 401) {
       this.#distrust(token);

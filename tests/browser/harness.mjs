@@ -67,15 +67,30 @@ export function complaints(page) {
   return heard;
 }
 
+/** The requests of a page that have had no answer yet, or not all of it. */
+function openRequests(page) {
+  const open = new Map();
+  page.on("request", (request) => open.set(request, Date.now()));
+  for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => open.delete(request));
+  return () => [...open].map(([request, since]) => `${request.method()} ${request.url()}, for ${Date.now() - since} ms`);
+}
+
 /** Opens the page with two people on it. */
 export async function twoPeople(browser, url, { left = "ada", right = "nora", ...context } = {}) {
   const page = await (await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-GB", ...context })).newPage();
   page.setDefaultTimeout(PATIENCE);
-  const errors = complaints(page);
+  const [errors, requests] = [complaints(page), openRequests(page)];
   await page.goto(`${url}/#left=${left}&right=${right}`);
-  const people = { page, errors, left: new Pane(page, "left", url), right: new Pane(page, "right", url) };
+  const people = { page, errors, requests, left: new Pane(page, "left", url), right: new Pane(page, "right", url) };
   await page.locator(".pane[data-link=open]").nth(1).waitFor({ state: "attached" });
   return people;
+}
+
+/** What there was to be seen when a scenario failed. */
+export async function evidence({ page, errors, requests }) {
+  const panes = await page.locator(".pane").evaluateAll((all) =>
+    all.map((it) => `${it.dataset.seat}, link ${it.dataset.link}:\n${it.innerText}`));
+  return ["complaints:", ...errors, "open requests:", ...requests(), ...panes].join("\n");
 }
 
 /** One side of the page, in the words of somebody who sits before it. */

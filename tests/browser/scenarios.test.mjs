@@ -1,7 +1,7 @@
 // What two people see in a real browser. Each scenario has a demo of its own.
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { Pane, axe, complaints, launch, moodboard, startDemo, twoPeople } from "./harness.mjs";
+import { Pane, axe, complaints, evidence, launch, moodboard, startDemo, twoPeople } from "./harness.mjs";
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -16,6 +16,9 @@ function scenario(name, play, context) {
       people = await twoPeople(browser, demo.url, context);
       await play({ demo, ...people });
       assert.deepEqual(people.errors, [], "the page complains");
+    } catch (error) {
+      if (people) error.message += `\n${await evidence(people).catch(String)}`;
+      throw error;
     } finally {
       await people?.page.context().close();
       await demo.stop();
@@ -306,6 +309,14 @@ scenario("what comes while a conversation is being loaded is shown too", async (
   }, { times: 1 });
   await nora.open("Kofi Mensah");
   await nora.sees("too late for the page");
+}, { left: "nora", right: "luca" });
+
+scenario("an answer that never comes is not waited for", async ({ left: nora, page }) => {
+  let asked = 0;
+  await page.route("**/v1/rooms/*?*", (route) => (asked += 1) > 1 ? route.continue() : undefined);
+  await nora.open("Kofi Mensah");
+  await nora.sees("That is too tight for me this month, sorry.");
+  assert.equal(asked, 2);
 }, { left: "nora", right: "luca" });
 
 scenario("a conversation is begun", async ({ left: mei, right: luca, page }) => {
