@@ -185,6 +185,7 @@ export class Person {
     const room = this.state.open ? this.state.rooms[this.state.open] : undefined;
     if (!room || room.loaded || room.gone || !this.state.ready || this.#closed) return;
     this.loadRoom(room.id).catch((error) => {
+      console.warn("haggle: a conversation could not be loaded", error);
       if (this.#again !== undefined || (error instanceof Refused && !error.passing)) return;
       this.#again = setTimeout(() => {
         this.#again = undefined;
