@@ -273,7 +273,7 @@ function withPresence(state, { online, away, typing }) {
   return { ...state, users, typing: now };
 }
 
-/** @param {State} state @returns {RoomState[]} */
+/** Newest first; timestamps have as many digits all, so that their texts sort. @param {State} state @returns {RoomState[]} */
 export const inOrder = (state) => Object.values(state.rooms).sort((a, b) => {
   return b.last.timestamp.localeCompare(a.last.timestamp) || b.id.localeCompare(a.id);
 });

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
-use time::OffsetDateTime;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::PartialSchema;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -284,8 +285,17 @@ impl Version {
 }
 
 /// A moment in UTC, to the microsecond (the precision both databases keep).
+///
+/// Written as RFC 3339 §5.6 with six digits of the second, always: the texts sort as the moments do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Timestamp(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+pub struct Timestamp(
+    #[serde(serialize_with = "write_moment", deserialize_with = "time::serde::rfc3339::deserialize")] OffsetDateTime,
+);
+
+fn write_moment<S: Serializer>(at: &OffsetDateTime, to: S) -> Result<S::Ok, S::Error> {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    at.to_offset(UtcOffset::UTC).format(form).map_err(ser::Error::custom)?.serialize(to)
+}
 
 impl Timestamp {
     /// A moment, cut to whole microseconds.
@@ -396,6 +406,20 @@ mod tests {
         ] {
             assert!(!ok::<LogoUrl>(mended), "{mended}");
         }
+    }
+
+    /// Red with `time::serde::rfc3339`, which leaves out zeros at the end: `…:00Z` sorts after `…:00.1Z`.
+    #[test]
+    fn moments_sort_as_their_texts() {
+        let micros =
+            [0, 1, 10, 99, 100, 120_000, 123_000, 123_456, 999_999, 1_000_000, 1_100_000, 1_764_000_000_000_000];
+        let moments = micros.map(|micros| Timestamp::from_micros(micros).expect("a moment"));
+        let texts = moments.map(|moment| serde_json::to_string(&moment).expect("JSON"));
+        assert!(texts.is_sorted(), "{texts:?}");
+        let read = texts.each_ref().map(|text| serde_json::from_str::<Timestamp>(text).expect("a moment"));
+        assert_eq!(read, moments);
+        let elsewhere: Timestamp = serde_json::from_str("\"2026-01-01T01:30:00.5+01:30\"").expect("a moment");
+        assert_eq!(serde_json::to_string(&elsewhere).expect("JSON"), "\"2026-01-01T00:00:00.500000Z\"");
     }
 
     #[test]

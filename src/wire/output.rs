@@ -150,7 +150,8 @@ macro_rules! message {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schema(nullable = false)]
             pub change_selected_campaign_to: Option<CampaignId>,
-            /// When it was committed (RFC 3339, UTC); never decreases within a room.
+            /// When it was committed (RFC 3339, UTC, always to the microsecond: texts sort as moments do); never decreases
+            /// within a room.
             pub timestamp: Timestamp,
             /// The side it speaks for.
             pub side: Side,
@@ -324,7 +325,7 @@ pub struct ContractRecord {
     pub change: ContractChange,
     /// The message that did it.
     pub message_id: MessageId,
-    /// When.
+    /// When, as in messages.
     pub timestamp: Timestamp,
     /// Who.
     pub from_user: UserInfo,
