@@ -288,13 +288,16 @@ impl Version {
 ///
 /// Written as RFC 3339 §5.6 with six digits of the second, always: the texts sort as the moments do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Timestamp(
-    #[serde(serialize_with = "write_moment", deserialize_with = "time::serde::rfc3339::deserialize")] OffsetDateTime,
-);
+pub struct Timestamp(#[serde(serialize_with = "write_moment", deserialize_with = "read_moment")] OffsetDateTime);
 
 fn write_moment<S: Serializer>(at: &OffsetDateTime, to: S) -> Result<S::Ok, S::Error> {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
     at.to_offset(UtcOffset::UTC).format(form).map_err(ser::Error::custom)?.serialize(to)
+}
+
+fn read_moment<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime, D::Error> {
+    let at = time::serde::rfc3339::deserialize(from)?.checked_to_offset(UtcOffset::UTC);
+    at.map(|at| Timestamp::new(at).0).ok_or_else(|| de::Error::custom("is out of range"))
 }
 
 impl Timestamp {
@@ -420,6 +423,7 @@ mod tests {
         assert_eq!(read, moments);
         let elsewhere: Timestamp = serde_json::from_str("\"2026-01-01T01:30:00.5+01:30\"").expect("a moment");
         assert_eq!(serde_json::to_string(&elsewhere).expect("JSON"), "\"2026-01-01T00:00:00.500000Z\"");
+        assert!(serde_json::from_str::<Timestamp>("\"9999-12-31T23:59:59-01:00\"").is_err());
     }
 
     #[test]
