@@ -16,9 +16,12 @@ import { fullName } from "./words.js";
 
 const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
+/** How long the server may take to say who there is, in ms. */
+const ANSWER_WITHIN = 10_000;
+
 /** @param {string} path */
 async function get(path) {
-  const answer = await fetch(path);
+  const answer = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN) });
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }

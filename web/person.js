@@ -18,11 +18,16 @@ const TYPING_EVERY = 3_000;
 /** How often sending is tried again, at most, in ms. */
 const LONGEST_WAIT = 15_000;
 
-/** How long an answer may take, in ms: the server has one within five seconds, whatever happens to it. */
+/** How long an answer may take to begin, in ms: the server has one within 4.9 s, whatever happens to it. */
 const ANSWER_WITHIN = 10_000;
+/** How long the rest of it may take, and how long an upload may stand still, in ms: connections may be slow. */
+const PATIENCE = 60_000;
 
 /** How long until a conversation that could not be loaded is loaded again, in ms. */
 const LOAD_AGAIN = 2_000;
+
+/** How long until it is said again what has been seen, in ms. */
+const SAY_AGAIN = 5_000;
 
 /** How long the preview of a picture is kept after it was sent, in ms: it is shown until the page shows the original. */
 const PREVIEW_FOR = 60_000;
@@ -42,11 +47,21 @@ export class Refused extends Error {
 }
 
 /**
- * Fetches, or gives up. Past the browser's cache, in which two people who ask for the same wait for each other.
+ * Fetches, or gives up. Bypasses the browser's cache: in it, two people who ask for the same path wait for each other.
  * @param {string} path
  * @param {RequestInit} init
  */
-const ask = (path, init) => fetch(path, { ...init, cache: "no-store", signal: AbortSignal.timeout(ANSWER_WITHIN) });
+async function ask(path, init) {
+  const late = new AbortController();
+  const giveUp = () => late.abort(new DOMException("there was no answer", "TimeoutError"));
+  const timer = setTimeout(giveUp, ANSWER_WITHIN);
+  try {
+    return await fetch(path, { ...init, cache: "no-store", signal: late.signal });
+  } finally {
+    clearTimeout(timer);
+    setTimeout(giveUp, PATIENCE);
+  }
+}
 
 /** @param {string} user @returns {Promise<string>} */
 async function demoToken(user) {
@@ -92,7 +107,7 @@ export class Person {
       onEvent: (event) => this.dispatch({ type: "event", event }),
       onState: (link) => {
         this.dispatch({ type: "link", link });
-        if (link === "open") for (const [room, till] of this.#unsaid) this.#saySeen(room, till);
+        if (link === "open") for (const room of [...this.#unsaid.keys()]) this.#sayUnsaid(room);
       },
       onRefused: (problem) => this.dispatch({ type: "refused", why: refusal(problem) }),
     });
@@ -185,8 +200,8 @@ export class Person {
     const room = this.state.open ? this.state.rooms[this.state.open] : undefined;
     if (!room || room.loaded || room.gone || !this.state.ready || this.#closed) return;
     this.loadRoom(room.id).catch((error) => {
-      console.warn("haggle: a conversation could not be loaded", error);
       if (this.#again !== undefined || (error instanceof Refused && !error.passing)) return;
+      console.info("haggle: a conversation could not be loaded, trying again", error);
       this.#again = setTimeout(() => {
         this.#again = undefined;
         this.#reload();
@@ -239,9 +254,17 @@ export class Person {
   /** @param {string} room @param {number} seen_till */
   #saySeen(room, seen_till) {
     this.#unsaid.delete(room);
-    this.call(`/v1/rooms/${room}/last-seen`, { method: "PUT", body: { seen_till } }).catch(() => {
+    this.call(`/v1/rooms/${room}/last-seen`, { method: "PUT", body: { seen_till } }).catch((error) => {
+      if (error instanceof Refused && !error.passing) return;
       this.#unsaid.set(room, Math.max(seen_till, this.#unsaid.get(room) ?? 0));
+      setTimeout(() => this.#sayUnsaid(room), SAY_AGAIN);
     });
+  }
+
+  /** @param {string} room */
+  #sayUnsaid(room) {
+    const till = this.#unsaid.get(room);
+    if (till !== undefined && !this.#closed) this.#saySeen(room, till);
   }
 
   /** @param {string} room @param {boolean} typing */
@@ -340,7 +363,18 @@ export class Person {
       request.open("PUT", `/v1/attachments/${file.id}?name=${encodeURIComponent(file.name)}`);
       request.setRequestHeader("Authorization", `Bearer ${token}`);
       request.setRequestHeader("Content-Type", bytes.type || "application/octet-stream");
-      request.upload.onprogress = ({ loaded, total }) => tell(total > 0 ? loaded / total : 0);
+      /** @type {ReturnType<typeof setTimeout> | undefined} */
+      let stalled;
+      const moves = () => {
+        clearTimeout(stalled);
+        stalled = setTimeout(() => request.abort(), PATIENCE);
+      };
+      request.upload.onprogress = ({ loaded, total }) => {
+        moves();
+        tell(total > 0 ? loaded / total : 0);
+      };
+      request.onloadend = () => clearTimeout(stalled);
+      request.onabort = () => reject(new Error("the upload stands still"));
       request.onerror = () => reject(new Error("the network failed"));
       request.onload = () => {
         if (request.status < 300) return resolve(undefined);
@@ -351,6 +385,7 @@ export class Person {
           reject(error);
         }
       };
+      moves();
       request.send(bytes);
     });
   }
@@ -377,13 +412,14 @@ export class Person {
   }
 
   /**
-   * Writes to somebody for the first time; returns the room.
+   * Writes to somebody for the first time; returns the room. With the same key again it is written once.
    * @param {object} direction
    * @param {string} content
+   * @param {string} key
    */
-  async startRoom(direction, content) {
+  async startRoom(direction, content, key) {
     const body = { message: { content }, direction };
-    const { room_id } = await this.call("/v1/rooms", { method: "POST", key: newKey(), body });
+    const { room_id } = await this.call("/v1/rooms", { method: "POST", key, body });
     if (!this.state.rooms[room_id]) await this.load();
     this.open(room_id);
     return room_id;

@@ -54,6 +54,7 @@
  * @property {boolean} [resumed]  whether the open connection went on where the last one ended, once that is known
  * @property {string} [refused]  why this person is not let in
  * @property {Record<string, RoomState>} rooms
+ * @property {string[]} order  the rooms, newest message first
  * @property {Record<string, UserInfo>} users
  * @property {Record<string, string[]>} typing  who, by room
  * @property {string} [open]  the room that is shown
@@ -77,7 +78,7 @@
  */
 
 /** @param {string} me @returns {State} */
-export const begin = (me) => ({ me, ready: false, link: "connecting", rooms: {}, users: {}, typing: {} });
+export const begin = (me) => ({ me, ready: false, link: "connecting", rooms: {}, order: [], users: {}, typing: {} });
 
 /** @param {State} state @param {Action} action @returns {State} */
 export function reduce(state, action) {
@@ -119,6 +120,12 @@ function inRoom(state, id, change) {
   return changed === room ? state : { ...state, rooms: { ...state.rooms, [id]: changed } };
 }
 
+/** With a room first if there is something new in it. @param {State} before @param {State} after @param {string} id @returns {State} */
+function raised(before, after, id) {
+  const [was, is] = [before.rooms[id]?.last.id ?? 0, after.rooms[id]?.last.id ?? 0];
+  return is > was ? { ...after, order: [id, ...after.order.filter((it) => it !== id)] } : after;
+}
+
 /** @param {RoomState} room @param {string} key @returns {RoomState} */
 const without = (room, key) => ({ ...room, pending: room.pending.filter((it) => it.key !== key) });
 
@@ -145,9 +152,12 @@ function withRooms(state, list) {
   const users = knowing(state.users, list.flatMap((room) => room.users));
   /** @type {State["rooms"]} */
   const rooms = {};
+  /** Where more has come than the list knows of. @type {Set<string>} */
+  const ahead = new Set();
   for (const room of list) {
     const known = state.rooms[room.id];
     const last = known && known.last.id > room.last_message.id ? known.last : room.last_message;
+    if (last !== room.last_message) ahead.add(room.id);
     const contract = room.contract;
     const fresh = {
       ...(known ?? { seen: {}, messages: [], older: true, loaded: false, pending: [], contracts: {} }),
@@ -163,13 +173,14 @@ function withRooms(state, list) {
     if (!rooms[room.id] && unsent) rooms[room.id] = { ...room, gone: true };
   }
   const open = state.open && rooms[state.open] ? state.open : undefined;
-  return { ...state, rooms, users, open, ready: true };
+  const order = [...new Set([...state.order.filter((id) => ahead.has(id)), ...list.map((room) => room.id), ...Object.keys(rooms)])];
+  return { ...state, rooms, order, users, open, ready: true };
 }
 
 /** @param {State} state @param {import("./api.d.ts").DetailedRoom} page @returns {State} */
 function withRoom(state, page) {
   const users = knowing(state.users, page.users);
-  return inRoom({ ...state, users }, page.id, (known) => {
+  return raised(state, inRoom({ ...state, users }, page.id, (known) => {
     const [first, last] = [page.messages[0], page.messages.at(-1)];
     const end = known.messages.at(-1)?.id ?? 0;
     const joins = first && known.messages.length > 0 && first.id <= end + 1;
@@ -189,7 +200,7 @@ function withRoom(state, page) {
     for (const contract of page.contracts) room = withContract(room, contract);
     for (const { user_id, seen_till } of page.last_seen) room = see(room, user_id, seen_till);
     return see(room, state.me, (last?.id ?? 0) - page.new_messages);
-  });
+  }), page.id);
 }
 
 /** @param {State} state @param {import("./api.d.ts").DetailedRoom} page @returns {State} */
@@ -237,7 +248,7 @@ function withNewRoom(state, event) {
     seen: { [from_user.id]: 1 }, messages: [last], older: false, loaded: true, pending: [],
   };
   const rooms = { ...state.rooms, [room.id]: withContract(room, event.contract) };
-  return { ...state, rooms, users: knowing(state.users, event.users) };
+  return raised(state, { ...state, rooms, users: knowing(state.users, event.users) }, room.id);
 }
 
 /** @param {State} state @param {Extract<StreamEvent, { type: "new_message" }>} event @returns {State} */
@@ -246,7 +257,7 @@ function withMessage(state, { room_id, message, contract }) {
   const flat = { ...rest, from_user: from_user.id };
   const typing = (state.typing[room_id] ?? []).filter((id) => id !== from_user.id);
   const users = state.users[from_user.id] ? state.users : knowing(state.users, [from_user]);
-  return inRoom({ ...state, users, typing: { ...state.typing, [room_id]: typing } }, room_id, (known) => {
+  return raised(state, inRoom({ ...state, users, typing: { ...state.typing, [room_id]: typing } }, room_id, (known) => {
     const room = see(withContract(without(known, message.message_id), contract), from_user.id, message.id);
     if (message.id <= room.last.id) return room;
     const proposed = message.contract_change?.type === "proposed_by_company" && message.contract_change.campaign_id;
@@ -257,7 +268,7 @@ function withMessage(state, { room_id, message, contract }) {
     };
     const follows = room.loaded && room.messages.at(-1)?.id === message.id - 1;
     return follows ? { ...next, messages: [...room.messages, flat] } : { ...next, loaded: false };
-  });
+  }), room_id);
 }
 
 /** @param {State} state @param {Extract<StreamEvent, { type: "presence" }>} event @returns {State} */
@@ -273,10 +284,8 @@ function withPresence(state, { online, away, typing }) {
   return { ...state, users, typing: now };
 }
 
-/** Newest first; timestamps have as many digits all, so that their texts sort. @param {State} state @returns {RoomState[]} */
-export const inOrder = (state) => Object.values(state.rooms).sort((a, b) => {
-  return b.last.timestamp.localeCompare(a.last.timestamp) || b.id.localeCompare(a.id);
-});
+/** Newest message first, as the server has it: several may be of one moment, and clocks may differ. @param {State} state @returns {RoomState[]} */
+export const inOrder = (state) => state.order.map((id) => state.rooms[id]);
 
 /** How many messages of a room were not seen. @param {State} state @param {RoomState} room */
 export const unread = (state, room) => Math.max(0, room.last.id - (room.seen[state.me] ?? 0));

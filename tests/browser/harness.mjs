@@ -88,9 +88,11 @@ export async function twoPeople(browser, url, { left = "ada", right = "nora", ..
 
 /** What there was to be seen when a scenario failed. */
 export async function evidence({ page, errors, requests }) {
-  const panes = await page.locator(".pane").evaluateAll((all) =>
+  const panes = page.locator(".pane").evaluateAll((all) =>
     all.map((it) => `${it.dataset.seat}, link ${it.dataset.link}:\n${it.innerText}`));
-  return ["complaints:", ...errors, "open requests:", ...requests(), ...panes].join("\n");
+  const stuck = new Promise((resolve) => setTimeout(resolve, 5_000, ["the page does not answer"]));
+  const open = requests().filter((it) => !it.includes("/v1/events?"));
+  return ["complaints:", ...errors, "open requests:", ...open, ...await Promise.race([panes, stuck])].join("\n");
 }
 
 /** One side of the page, in the words of somebody who sits before it. */

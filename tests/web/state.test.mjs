@@ -117,11 +117,18 @@ test("presence says who is there, and forgets the others", () => {
   assert.deepEqual([state.users.nora.status, state.users.ben.status, state.typing], ["offline", "offline", {}]);
 });
 
-test("rooms are shown newest first, and those that are gone go", () => {
-  const other = { id: "s", users: [], users_total: 0, company, creator_id: "ada", last_message: message(9, "ada"), new_messages: 0 };
-  const both = after({ type: "rooms", rooms: [...listed(message(1, "nora"), 0).rooms, other] });
-  assert.deepEqual(inOrder(both).map((room) => room.id), ["s", "r"]);
-  assert.deepEqual(Object.keys(reduce(both, listed(message(1, "nora"), 0)).rooms), ["r"]);
+test("rooms are shown as the server has them, and what is new comes first", () => {
+  const other = (id) => ({ id: "s", users: [], users_total: 0, company, creator_id: "ada", last_message: message(id, "ada"), new_messages: 0 });
+  const order = (state) => inOrder(state).map((room) => room.id);
+  // Of one moment, or by clocks that differ: the list's order counts.
+  const both = after({ type: "rooms", rooms: [...listed(message(1, "nora"), 0).rooms, other(1)] });
+  assert.deepEqual(order(both), ["r", "s"]);
+  const turned = after({ type: "rooms", rooms: [other(9), ...listed(message(1, "nora"), 0).rooms] }, news(2, "nora"));
+  assert.deepEqual(order(turned), ["r", "s"], "by an event");
+  assert.deepEqual(order(reduce(turned, { type: "rooms", rooms: [other(9), ...listed(message(1, "nora"), 0).rooms] })), ["r", "s"], "a list that is late");
+  assert.deepEqual(order(reduce(turned, { type: "rooms", rooms: [other(10), ...listed(message(2, "nora"), 0).rooms] })), ["s", "r"]);
+  assert.deepEqual(order(after({ type: "rooms", rooms: [other(9), ...listed(message(1, "nora"), 0).rooms] }, paged([1, 2]))), ["r", "s"], "by a page");
+  assert.deepEqual(order(reduce(both, listed(message(1, "nora"), 0))), ["r"], "those that are gone go");
 });
 
 /** The table of the API, turned to what each side may do. */

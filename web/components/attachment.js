@@ -34,7 +34,8 @@ function picture(first, refresh) {
     // Links live for an hour or two.
     if (renewed || link === "") return;
     renewed = true;
-    image.src = link = (await refresh(first.id)).link;
+    const fresh = await refresh(first.id).catch(() => undefined);
+    if (fresh) image.src = link = fresh.link;
   });
   return {
     element: button,
@@ -56,8 +57,9 @@ function card(first, refresh) {
   const renew = async () => {
     const end = Number(new URL(link.href || location.href).searchParams.get("exp") ?? Infinity) * 1000;
     if (end - Date.now() > 60_000) return;
-    renewed = true;
-    link.href = (await refresh(first.id)).link;
+    const fresh = await refresh(first.id).catch(() => undefined);
+    renewed = fresh !== undefined;
+    if (fresh) link.href = fresh.link;
   };
   const bar = progress();
   const ending = /\.([A-Za-z0-9]{1,5})$/.exec(first.name)?.[1]?.toUpperCase();

@@ -2,6 +2,7 @@
 /** One person's whole client: who they are, their conversations, the one that is open. */
 
 import { h, icon, setText, show } from "../dom.js";
+import { newKey } from "../haggle.js";
 import { inOrder, unreadTotal } from "../state.js";
 import { fullName } from "../words.js";
 import { avatar } from "./avatar.js";
@@ -115,6 +116,9 @@ function begin(person, directory) {
   const whom = h("select", {}, ...others.map((it) => h("option", { value: it.id, text: it.name })));
   const text = h("textarea", { rows: 3, placeholder: "Say hello", required: true });
   const problem = h("p", { class: "sheet-problem", role: "alert", hidden: true });
+  const send = h("button", { type: "submit", class: "button primary", text: "Send" });
+  // The same words to the same people are one message, however often they are sent.
+  let [said, key] = ["", ""];
   const dialog = h("dialog", { class: "sheet", "aria-label": "New conversation", onclose: () => dialog.remove(),
     onclick: (/** @type {Event} */ event) => event.target === dialog && dialog.close() },
     h("header", {}, h("h2", { text: "New conversation" }), h("button", { type: "button", class: "icon-button",
@@ -122,18 +126,23 @@ function begin(person, directory) {
     h("form", { onsubmit: async (/** @type {Event} */ event) => {
       event.preventDefault();
       const chosen = others.find((it) => it.id === whom.value);
-      if (!chosen || text.value.trim() === "") return;
+      const content = text.value.trim();
+      if (!chosen || content === "" || send.disabled) return;
+      const now = `${chosen.id} ${content}`;
+      if (said !== now) [said, key] = [now, newKey()];
+      send.disabled = true;
       try {
-        await person.startRoom(chosen.direction, text.value.trim());
+        await person.startRoom(chosen.direction, content, key);
         dialog.close();
       } catch {
         show(problem, true);
         setText(problem, "That did not work. Please try again.");
       }
+      send.disabled = false;
     } },
     h("label", { class: "field" }, h("span", { text: "To" }), whom),
     h("label", { class: "field" }, h("span", { text: "Message" }), text), problem,
-    h("button", { type: "submit", class: "button primary", text: "Send" })));
+    send));
   document.body.append(dialog);
   dialog.showModal();
   text.focus();
