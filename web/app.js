@@ -8,7 +8,7 @@ import { pane } from "./components/pane.js";
 import { avatar } from "./components/avatar.js";
 import { toast } from "./components/toast.js";
 import { h, icon, setText, show } from "./dom.js";
-import { Person } from "./person.js";
+import { Person, ask } from "./person.js";
 import { fullName } from "./words.js";
 
 /** @typedef {import("./components/pane.js").Directory} Directory */
@@ -16,12 +16,9 @@ import { fullName } from "./words.js";
 
 const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
-/** How long the server may take to say who there is, in ms. */
-const ANSWER_WITHIN = 10_000;
-
 /** @param {string} path */
 async function get(path) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN) });
+  const answer = await ask(path);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }

@@ -49,17 +49,18 @@ export class Refused extends Error {
 /**
  * Fetches, or gives up. Bypasses the browser's cache: in it, two people who ask for the same path wait for each other.
  * @param {string} path
- * @param {RequestInit} init
+ * @param {RequestInit} [init]
  */
-async function ask(path, init) {
+export async function ask(path, init) {
   const late = new AbortController();
   const giveUp = () => late.abort(new DOMException("there was no answer", "TimeoutError"));
   const timer = setTimeout(giveUp, ANSWER_WITHIN);
   try {
-    return await fetch(path, { ...init, cache: "no-store", signal: late.signal });
+    const answer = await fetch(path, { ...init, cache: "no-store", signal: late.signal });
+    setTimeout(giveUp, PATIENCE);
+    return answer;
   } finally {
     clearTimeout(timer);
-    setTimeout(giveUp, PATIENCE);
   }
 }
 
